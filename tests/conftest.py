@@ -1,0 +1,62 @@
+"""Fixtures of the whole suite: databases on real servers, and real worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.databases import Databases
+from tests.support.reaper import Reaper
+from tests.support.server import DatabaseServer
+from tests.support.workers import Workers
+
+
+@pytest.fixture(scope="session")
+def reaper() -> Iterator[Reaper]:
+    reaper = Reaper()
+    yield reaper
+    reaper.close()
+
+
+@pytest.fixture(scope="session")
+async def databases(reaper: Reaper) -> AsyncIterator[Databases]:
+    """Hands out databases of a chosen kind: ``async with databases.fresh("mysql", tmp_path) as url``."""
+    databases = Databases(reaper)
+    try:
+        yield databases
+    finally:
+        await databases.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mysql"])
+async def database_url(
+    request: pytest.FixtureRequest, databases: Databases, tmp_path: Path
+) -> AsyncIterator[str]:
+    """The URL of a fresh, empty database, once on each kind of database.
+
+    The test fails if it leaves connections open. ``indirect`` parameters choose
+    kinds: ``@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)``.
+    """
+    async with databases.fresh(request.param, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture(params=["postgresql", "mysql"])
+async def private_server(
+    request: pytest.FixtureRequest, databases: Databases
+) -> AsyncIterator[DatabaseServer]:
+    """A server for this test alone, once of each kind: the test may stop, kill and start it."""
+    async with databases.private_server(request.param) as server:
+        yield server
+
+
+@pytest.fixture
+async def workers(reaper: Reaper) -> AsyncIterator[Workers]:
+    """Starts real processes; the ones still alive at the end of the test are killed."""
+    workers = Workers(reaper)
+    try:
+        yield workers
+    finally:
+        await workers.close()
