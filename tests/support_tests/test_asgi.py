@@ -110,6 +110,6 @@ async def test_an_application_that_returns_early_is_reported() -> None:
     async def deaf(scope: Scope, receive: Receive, send: Send) -> None:
         return
 
-    with pytest.raises(LifespanFailedError, match="did not answer lifespan.startup"):
+    with pytest.raises(LifespanFailedError, match=r"did not answer lifespan\.startup"):
         async with lifespan(deaf):
             pass

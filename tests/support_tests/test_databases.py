@@ -33,13 +33,11 @@ async def test_an_open_connection_at_the_end_fails_the_test(
     databases: Databases, kind: DatabaseKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.support.databases.CLOSING_GRACE", 0.1)
-    manager = databases.fresh(kind, tmp_path)
-    engine = create_async_engine(async_url(await manager.__aenter__()))
-    connection = await engine.connect()
-    await connection.execute(text("SELECT 1"))
-
     with pytest.raises(AssertionError, match="the test left"):
-        await manager.__aexit__(None, None, None)
+        async with databases.fresh(kind, tmp_path) as url:
+            engine = create_async_engine(async_url(url))
+            connection = await engine.connect()
+            await connection.execute(text("SELECT 1"))
 
     await connection.invalidate()
     await engine.dispose()
@@ -49,18 +47,16 @@ async def test_an_open_connection_at_the_end_fails_the_test(
 async def test_databases_are_dropped_although_a_client_is_in_a_transaction(
     databases: Databases, kind: DatabaseKind, tmp_path: Path
 ) -> None:
-    manager = databases.fresh(kind, tmp_path)
-    engine = create_async_engine(async_url(await manager.__aenter__()))
-    connection = await engine.connect()
-    await connection.execute(text("CREATE TABLE held (id INTEGER)"))
-    await connection.execute(text("SELECT * FROM held"))
-    broken = RuntimeError("the test failed")
-
     with pytest.raises(RuntimeError, match="the test failed"):
-        await manager.__aexit__(RuntimeError, broken, None)
+        async with databases.fresh(kind, tmp_path) as url:
+            engine = create_async_engine(async_url(url))
+            connection = await engine.connect()
+            await connection.execute(text("CREATE TABLE held (id INTEGER)"))
+            await connection.execute(text("SELECT * FROM held"))
+            raise RuntimeError("the test failed")
 
     await connection.invalidate()
-    with pytest.raises(DBAPIError):
+    with pytest.raises((DBAPIError, OSError)):
         await engine.connect()
     await engine.dispose()
 
