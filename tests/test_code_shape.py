@@ -1,0 +1,90 @@
+"""The shape of the code: limits and habits that a reviewer should not have to watch."""
+
+from __future__ import annotations
+
+from tests.support import code_shape
+from tests.support.code_shape import PROJECT, sources
+
+ALL_CODE = ("edda", "alembic", "tests", "benchmarks", "examples")
+
+# Packages that functions may import: reason.
+IMPORTED_LATE = {
+    "alembic": "slow to import, and not needed when the schema is current",
+    "asyncpg": "an optional driver",
+    "aiomysql": "an optional driver",
+}
+
+# Modules that others import as a whole from the root: reason.
+IMPORTED_FROM_ROOT = {
+    "clock": "tests move the time by replacing its functions, which copies of them would not see",
+}
+
+# Modules without a test file of their own: reason.
+WITHOUT_TESTS = {
+    "storage/protocol.py": "a Protocol; the type checker compares its implementation with it",
+    "storage/records.py": "frozen rows without behaviour",
+    "storage/writes.py": "frozen writes without behaviour",
+}
+
+# Test files that sleep: reason.
+SLEEPING = {
+    "tests/support/eventually.py": "the place where waiting is implemented",
+    "tests/support_tests/worker_programs.py": "a worker that takes its time between the lines it prints",
+}
+
+
+def test_no_file_is_longer_than_400_lines() -> None:
+    assert [finding for source in sources(*ALL_CODE) for finding in code_shape.too_long(source, 400)] == []
+
+
+def test_no_function_body_is_longer_than_50_lines() -> None:
+    assert [finding for source in sources(*ALL_CODE) for finding in code_shape.long_bodies(source, 50)] == []
+
+
+def test_the_package_prints_nothing() -> None:
+    assert [finding for source in sources("edda") for finding in code_shape.prints(source)] == []
+
+
+def test_the_package_imports_at_the_top_of_its_files() -> None:
+    assert [
+        finding
+        for source in sources("edda")
+        for finding in code_shape.imports_in_functions(source, IMPORTED_LATE)
+    ] == []
+
+
+def test_the_package_imports_names_from_their_modules() -> None:
+    assert [
+        finding
+        for source in sources("edda")
+        if source.path != "edda/__init__.py"
+        for finding in code_shape.root_imports(source, IMPORTED_FROM_ROOT)
+    ] == []
+
+
+def test_every_file_postpones_its_annotations() -> None:
+    assert [
+        finding for source in sources(*ALL_CODE) for finding in code_shape.lacks_future_annotations(source)
+    ] == []
+
+
+def test_tests_wait_for_something_and_not_for_time() -> None:
+    assert [
+        finding
+        for source in sources("tests")
+        if source.path not in SLEEPING
+        for finding in code_shape.sleeps(source)
+    ] == []
+
+
+def test_every_module_has_its_test_file() -> None:
+    assert list(code_shape.untested_modules(exempt=WITHOUT_TESTS)) == []
+
+
+def test_the_exemptions_are_still_needed() -> None:
+    exempt = [f"edda/{module}" for module in WITHOUT_TESTS] + list(SLEEPING)
+    assert [path for path in exempt if not (PROJECT / path).exists()] == []
+
+
+def test_the_folder_of_the_migrations_does_not_hide_the_installed_package() -> None:
+    assert list((PROJECT / "alembic").rglob("__init__.py")) == []
