@@ -1,0 +1,1 @@
+"""Measurements of edda beside other durable-execution libraries; run with ``make bench``."""

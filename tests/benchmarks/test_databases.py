@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.databases import Databases, file_system, warnings
+from benchmarks.plan import Database
+from tests.support.reaper import Reaper
+
+
+async def test_every_sqlite_file_is_new_and_goes_away(reaper: Reaper, tmp_path: Path) -> None:
+    databases = Databases(reaper, tmp_path)
+    async with databases.fresh(Database.SQLITE) as first, databases.fresh(Database.SQLITE) as second:
+        assert first != second
+        assert first.startswith(f"sqlite:///{tmp_path}/")
+        assert len(list(tmp_path.iterdir())) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_has_a_type() -> None:
+    assert file_system(Path("/proc")) == "proc"
+
+
+def test_settings_that_lose_commits_are_warned_about() -> None:
+    assert warnings(Database.POSTGRESQL, {"fsync": "off", "synchronous_commit": "on"}) == [
+        "postgresql: fsync is off, so commits are not durable"
+    ]
+    assert warnings(Database.MYSQL, {"innodb_flush_log_at_trx_commit": "2"}) == [
+        "mysql: innodb_flush_log_at_trx_commit is 2, so commits are not durable"
+    ]
+    assert warnings(Database.SQLITE, {"file_system": "tmpfs"}) == [
+        "sqlite: the file lies in memory (tmpfs), so a commit costs nothing"
+    ]
+
+
+def test_durable_settings_need_no_warning() -> None:
+    assert warnings(Database.POSTGRESQL, {"version": "15", "fsync": "on", "synchronous_commit": "on"}) == []
+    assert warnings(Database.SQLITE, {"file_system": "ext4"}) == []
