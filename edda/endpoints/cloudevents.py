@@ -103,8 +103,8 @@ def _document(body: bytes) -> Any:
 
 def _parsed(body: bytes) -> Any:
     try:
-        value = from_json(body, allow_inf_nan=False)
-        # A number beyond the range of floats is read as infinity, which no JSON can hold again.
+        value = from_json(body)
+        # NaN and what is too large for a float get this far, and no JSON can hold them again.
         json.dumps(value, allow_nan=False)
     except ValueError as error:
         raise ValueError(f"the body is not valid JSON: {error}") from error

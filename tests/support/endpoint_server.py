@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 import sys
@@ -40,7 +39,6 @@ class _Application:
         self._endpoint = Endpoint(self._accept, max_body_size=lambda: MAX_BODY_SIZE)
 
     async def _accept(self, events: Sequence[Event]) -> None:
-        await asyncio.sleep(0)
         self._accepted.extend(event["id"] for event in events)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
