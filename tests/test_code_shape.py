@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tests.support import code_shape
 from tests.support.code_shape import PROJECT, sources
 
@@ -33,58 +35,63 @@ SLEEPING = {
 }
 
 
+def nothing(findings: Iterable[str]) -> None:
+    found = list(findings)
+    assert not found, "\n".join(found)
+
+
 def test_no_file_is_longer_than_400_lines() -> None:
-    assert [finding for source in sources(*ALL_CODE) for finding in code_shape.too_long(source, 400)] == []
+    nothing(finding for source in sources(*ALL_CODE) for finding in code_shape.too_long(source, 400))
 
 
 def test_no_function_body_is_longer_than_50_lines() -> None:
-    assert [finding for source in sources(*ALL_CODE) for finding in code_shape.long_bodies(source, 50)] == []
+    nothing(finding for source in sources(*ALL_CODE) for finding in code_shape.long_bodies(source, 50))
 
 
 def test_the_package_prints_nothing() -> None:
-    assert [finding for source in sources("edda") for finding in code_shape.prints(source)] == []
+    nothing(finding for source in sources("edda") for finding in code_shape.prints(source))
 
 
 def test_the_package_imports_at_the_top_of_its_files() -> None:
-    assert [
+    nothing(
         finding
         for source in sources("edda")
         for finding in code_shape.imports_in_functions(source, IMPORTED_LATE)
-    ] == []
+    )
 
 
 def test_the_package_imports_names_from_their_modules() -> None:
-    assert [
+    nothing(
         finding
         for source in sources("edda")
         if source.path != "edda/__init__.py"
         for finding in code_shape.root_imports(source, IMPORTED_FROM_ROOT)
-    ] == []
+    )
 
 
 def test_every_file_postpones_its_annotations() -> None:
-    assert [
+    nothing(
         finding for source in sources(*ALL_CODE) for finding in code_shape.lacks_future_annotations(source)
-    ] == []
+    )
 
 
 def test_tests_wait_for_something_and_not_for_time() -> None:
-    assert [
+    nothing(
         finding
         for source in sources("tests")
         if source.path not in SLEEPING
         for finding in code_shape.sleeps(source)
-    ] == []
+    )
 
 
 def test_every_module_has_its_test_file() -> None:
-    assert list(code_shape.untested_modules(exempt=WITHOUT_TESTS)) == []
+    nothing(code_shape.untested_modules(exempt=WITHOUT_TESTS))
 
 
 def test_the_exemptions_are_still_needed() -> None:
-    exempt = [f"edda/{module}" for module in WITHOUT_TESTS] + list(SLEEPING)
-    assert [path for path in exempt if not (PROJECT / path).exists()] == []
+    exempt = [*(f"edda/{module}" for module in WITHOUT_TESTS), *SLEEPING]
+    nothing(path for path in exempt if not (PROJECT / path).exists())
 
 
 def test_the_folder_of_the_migrations_does_not_hide_the_installed_package() -> None:
-    assert list((PROJECT / "alembic").rglob("__init__.py")) == []
+    nothing(str(path) for path in (PROJECT / "alembic").rglob("__init__.py"))
