@@ -1,0 +1,75 @@
+"""What the engine sees of storage: narrow ports, no SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from edda.storage.records import HistoryRecord, InstanceRecord, WaitRecord
+from edda.storage.writes import Write
+from edda.types import JSONObject, JSONValue
+
+A = TypeVar("A")
+
+
+class WriterPort(Protocol):
+    """The one way in for writes."""
+
+    async def submit(self, write: Write[A], *, within: float | None = None) -> A:
+        """Commit the write together with those of others; return its own answer.
+
+        While the database is away it is tried again for ``within`` seconds (default:
+        30). Raises :class:`edda.exceptions.StorageError` when that did not help, or
+        when the database refuses this write.
+        """
+        ...
+
+
+class ReaderPort(Protocol):
+    """The reads of the engine; each is one query, apart from the waits of a run."""
+
+    async def load_instance(self, instance_id: str) -> InstanceRecord | None:
+        """The instance, or None."""
+        ...
+
+    async def load_history(self, instance_id: str) -> Sequence[HistoryRecord]:
+        """All recorded steps in the order of recording."""
+        ...
+
+    async def load_waits(self, instance_id: str) -> Sequence[WaitRecord]:
+        """All open waits."""
+        ...
+
+    async def seconds_until_due(self, workflow_names: Sequence[str]) -> float | None:
+        """Seconds until the first instance of these workflows is due (0: now), None: none is."""
+        ...
+
+
+class InspectionPort(Protocol):
+    """The public reads: plain dicts for people and programs outside the engine."""
+
+    async def get_instance(self, instance_id: str) -> JSONObject | None:
+        """The instance as ``find_instances`` shows it, or None."""
+        ...
+
+    async def get_history(self, instance_id: str) -> list[JSONObject]:
+        """The history in the order of recording."""
+        ...
+
+    async def append_history(
+        self, instance_id: str, activity_id: str, event_type: str, event_data: JSONValue
+    ) -> None:
+        """Add a row to the history of an instance that no worker is running."""
+        ...
+
+
+class StorageProtocol(WriterPort, ReaderPort, InspectionPort, Protocol):
+    """All ports together, with the life cycle."""
+
+    async def open(self, *, migrate: bool) -> None:
+        """Connect, bring the schema up to date (or only check it), start the writer."""
+        ...
+
+    async def close(self) -> None:
+        """Finish the writes under way and release every connection. Harmless when repeated."""
+        ...
