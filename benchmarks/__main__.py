@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.databases import Databases
 from benchmarks.environments import Environment, NotInstalledError, environment
 from benchmarks.measurement import Failure, Measurement, measure
-from benchmarks.plan import Cell, Contender, Database, Plan
+from benchmarks.plan import ENOUGH_RUNS, Cell, Contender, Database, Plan
 from benchmarks.report import FOLDER, Report, Surroundings
 from tests.support.reaper import Reaper
 from tests.support.server import ServerUnavailableError
@@ -45,7 +45,7 @@ def parse_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--results",
         type=Path,
         default=FOLDER,
-        help="where latest.json and steps.md go (default: %(default)s)",
+        help="where the files go (default: %(default)s)",
     )
     return parser.parse_args(argv)
 
@@ -61,7 +61,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
     return Plan(
         databases=[Database(name) for name in options.only or Database],
         contenders=[Contender(name) for name in options.contender or Contender],
-        runs=options.runs or (1 if options.quick else 3),
+        runs=options.runs or (1 if options.quick else ENOUGH_RUNS),
         workflows=options.workflows,
         quick=options.quick,
     )

@@ -39,6 +39,7 @@ WORKFLOWS = {
     ALONE: {Contender.OURS: 150, Contender.FLOOR: 150, Contender.EDDA_FRAMEWORK: 30, Contender.DBOS: 30},
 }
 QUICK_SHARE = 5
+ENOUGH_RUNS = 3
 UNSUPPORTED = {(Contender.DBOS, Database.MYSQL)}
 
 
@@ -58,9 +59,16 @@ class Plan:
     databases: Collection[Database] = tuple(Database)
     contenders: Collection[Contender] = tuple(Contender)
     loads: Collection[Load] = LOADS
-    runs: int = 3
+    runs: int = ENOUGH_RUNS
     workflows: int | None = None
     quick: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the result may be shown: everything, at full size, more than once."""
+        everything = [set(self.databases) == {*Database}, set(self.contenders) == {*Contender}]
+        everything += [set(self.loads) == {*LOADS}, self.runs >= ENOUGH_RUNS]
+        return all(everything) and self.workflows is None and not self.quick
 
     def cells(self) -> list[Cell]:
         """All cells in the order of measuring: contenders that are compared run one after another."""

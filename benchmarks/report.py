@@ -64,8 +64,9 @@ class Report:
 
     def write(self, folder: Path = FOLDER) -> list[Path]:
         """Put the table and every single measurement into files; returns their paths."""
-        folder.mkdir(exist_ok=True)
-        figures, page = folder / "latest.json", folder / "steps.md"
+        folder.mkdir(parents=True, exist_ok=True)
+        # A short or partial run must not take the place of the table that the documentation shows.
+        figures, page = folder / "latest.json", folder / ("steps.md" if self.plan.complete else "latest.md")
         figures.write_text(json.dumps(self._data(), indent=1) + "\n")
         page.write_text(self.markdown())
         return [figures, page]

@@ -51,5 +51,5 @@ def test_the_program_prints_one_table_and_writes_it_down(
     printed = capsys.readouterr()
     assert printed.out.count("steps/s") == 1
     assert "[1/2] run 1: sqlite, 100 at a time, floor (2 workflows)" in printed.err.replace("[ 1", "[1")
-    assert {path.name for path in tmp_path.iterdir()} == {"latest.json", "steps.md"}
+    assert {path.name for path in tmp_path.iterdir()} == {"latest.json", "latest.md"}
     assert len(json.loads((tmp_path / "latest.json").read_text())["measurements"]) == 2

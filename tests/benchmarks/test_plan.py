@@ -27,6 +27,13 @@ def test_quick_runs_are_a_fifth_and_an_explicit_number_wins() -> None:
     assert Plan(quick=True, workflows=3).size(cell) == 3
 
 
+def test_a_run_is_complete_only_with_everything_at_full_size() -> None:
+    assert Plan().complete
+    partial = [Plan(quick=True), Plan(runs=2), Plan(workflows=5), Plan(loads=[CROWD])]
+    partial += [Plan(databases=[Database.SQLITE]), Plan(contenders=[Contender.OURS])]
+    assert not any(plan.complete for plan in partial)
+
+
 def test_loads_differ_by_their_figures() -> None:
     assert Load(100) == CROWD
     assert Load(1) == ALONE

@@ -33,4 +33,10 @@ def test_both_files_are_written_and_the_figures_can_be_read_back(tmp_path: Path)
     assert [entry["contender"] for entry in data["measurements"]] == ["edda", "floor", "dbos"]
     assert data["measurements"][0]["steps_per_second"] == 40.0
     assert data["measurements"][2]["reason"] == "not installed: no index"
+    assert page.name == "latest.md"
     assert page.read_text() == REPORT.markdown()
+
+
+def test_only_a_complete_run_takes_the_place_of_the_published_table(tmp_path: Path) -> None:
+    complete = Report(Plan(), REPORT.results, REPORT.surroundings)
+    assert [path.name for path in complete.write(tmp_path)] == ["latest.json", "steps.md"]
