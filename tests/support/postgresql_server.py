@@ -99,8 +99,7 @@ async def open_private(reaper: Reaper) -> PostgreSQLServer:
     binaries = find_binaries()
     directory = new_directory("edda-pg-", reaper)
     if not readable_by_unprivileged(binaries / "postgres"):
-        shutil.copytree(binaries.parent, directory / "installation")
-        binaries = directory / "installation" / binaries.name
+        binaries = _copy_installation(binaries, directory / "installation")
     await _initialise(binaries, directory)
     port = free_port()
     process = ServerProcess(directory, _command(binaries, directory, port), signal.SIGINT, reaper)
@@ -130,6 +129,16 @@ def _wheel_binaries() -> list[Path]:
     if found is None or not found.submodule_search_locations:
         return []
     return list(Path(found.submodule_search_locations[0]).glob("pginstall*/bin"))
+
+
+def _copy_installation(binaries: Path, target: Path) -> Path:
+    """Copy a wheel's binaries together with the libraries that they find by a relative path."""
+    package = binaries.parents[1]
+    libraries = package.with_name(f"{package.name}.libs")
+    shutil.copytree(binaries.parent, target / package.name / binaries.parent.name)
+    if libraries.exists():
+        shutil.copytree(libraries, target / libraries.name)
+    return target / package.name / binaries.parent.name / binaries.name
 
 
 def _version(binaries: Path) -> int:
