@@ -1,0 +1,1 @@
+"""Everything that knows SQL; the rest of the package sees protocol, records and writes."""
