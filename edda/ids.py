@@ -38,3 +38,8 @@ def new_worker_id(service_name: str) -> str:
 def new_key() -> str:
     """64 hex digits that are like no other."""
     return secrets.token_hex(32)
+
+
+def fraction() -> float:
+    """A random number from 0 up to 1, for spreading retries in time."""
+    return secrets.randbelow(1 << 53) / (1 << 53)

@@ -1,0 +1,197 @@
+"""MySQL and MariaDB: a JSON table takes the rows in, and nothing returns rows it wrote."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from typing import Any
+
+from pydantic_core import to_json
+from sqlalchemy import (
+    URL,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Double,
+    FromClause,
+    Insert,
+    Select,
+    Table,
+    and_,
+    column,
+    func,
+    literal_column,
+    select,
+    text,
+)
+from sqlalchemy.dialects.mysql import insert
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.types import TypeEngine
+
+from edda.storage.columns import UTCDateTime
+from edda.storage.committers import AsyncCommitter, Committer
+from edda.storage.dialects.base import Contended, Dialect, Failure, Guard, Incoming, Row, RowsStatement
+
+CONNECT_SECONDS = 10
+MIGRATION_SECONDS = 600
+
+# A duplicate key too: rows are only inserted when absent, so another process was faster.
+_CONFLICTS = frozenset({1020, 1062, 1205, 1213})
+# Lost or refused connections, shutdown, too many connections, disk full, failover to a reader.
+_BROKEN = frozenset(
+    {
+        1021,
+        1040,
+        1053,
+        1077,
+        1079,
+        1203,
+        1226,
+        1290,
+        1792,
+        1836,
+        1927,
+        2002,
+        2003,
+        2006,
+        2013,
+        2014,
+        2055,
+        4031,
+    }
+)
+_MIGRATION_LOCK = "edda_migration"
+_ROWS = "incoming_rows"
+
+
+class MySQLDialect(Dialect):
+    """The rows of a statement are one JSON text, read as a table."""
+
+    name = "mysql"
+    driver = "aiomysql"
+    extra = "mysql"
+
+    def create_engine(self, url: URL, options: Mapping[str, Any]) -> AsyncEngine:
+        connect_args = {"connect_timeout": CONNECT_SECONDS, "charset": "utf8mb4"}
+        return create_async_engine(
+            url, isolation_level="READ COMMITTED", connect_args=connect_args, **options
+        )
+
+    def create_committer(self, engine: AsyncEngine, gate: asyncio.Lock) -> Committer:
+        return AsyncCommitter(engine, _prepare_writer)
+
+    def lock_migration(self, connection: Connection) -> None:
+        """Held by the connection, since each statement that changes a table ends the transaction."""
+        name = f"{_MIGRATION_LOCK}:{connection.scalar(text('SELECT DATABASE()'))}"[:64]
+        parameters = {"name": name, "seconds": MIGRATION_SECONDS}
+        connection.execute(text("SELECT GET_LOCK(:name, :seconds)"), parameters)
+
+    def unlock_migration(self, connection: Connection) -> None:
+        name = f"{_MIGRATION_LOCK}:{connection.scalar(text('SELECT DATABASE()'))}"[:64]
+        connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": name})
+
+    def classify(self, error: BaseException) -> Failure:
+        if isinstance(error, Contended):
+            return Failure.CONFLICT
+        code = _error_code(error)
+        if code in _CONFLICTS:
+            return Failure.CONFLICT
+        lost = getattr(error, "connection_invalidated", False) or isinstance(error, OSError)
+        return Failure.UNREACHABLE if code in _BROKEN or lost else Failure.REFUSED
+
+    def now(self) -> ColumnElement[Any]:
+        return func.utc_timestamp(literal_column("6"), type_=UTCDateTime())
+
+    def after(self, seconds: ColumnElement[Any]) -> ColumnElement[Any]:
+        microseconds = func.round(seconds * literal_column("1000000"))
+        return func.timestampadd(literal_column("MICROSECOND"), microseconds, self.now(), type_=UTCDateTime())
+
+    def until(self, moment: ColumnElement[Any]) -> ColumnElement[float]:
+        microseconds = func.timestampdiff(literal_column("MICROSECOND"), self.now(), moment, type_=Double())
+        return microseconds * literal_column("1e-6", Double())
+
+    def read_by_index(self, query: Select[Any], table: Table, index: str) -> Select[Any]:
+        # A small table would be read and sorted as a whole, and every row read stays locked.
+        return query.with_hint(table, f"FORCE INDEX ({index})", self.name)
+
+    def incoming(self, **columns: TypeEngine[Any]) -> Incoming:
+        specifications = ", ".join(
+            f"{name} {_column_type(type_)} PATH '$[{position}]'"
+            for position, (name, type_) in enumerate(columns.items())
+        )
+        table = text(f"SELECT * FROM JSON_TABLE(:{_ROWS}, '$[*]' COLUMNS ({specifications})) AS sent")
+        source = table.columns(*(column(name, type_) for name, type_ in columns.items())).subquery("incoming")
+        return Incoming({name: source.c[name] for name in columns}, columns, source)
+
+    def run(self, connection: Connection, statement: RowsStatement, rows: Sequence[Row]) -> int:
+        times = [
+            n for n, type_ in enumerate(statement.incoming.types.values()) if isinstance(type_, UTCDateTime)
+        ]
+        sent = [_with_plain_times(row, times) for row in rows] if times else rows
+        return connection.execute(statement.statement, {_ROWS: to_json(sent).decode()}).rowcount
+
+    def insert_absent(
+        self,
+        table: Table,
+        values: Mapping[str, ColumnElement[Any]],
+        *,
+        incoming: Incoming,
+        key: Sequence[str],
+        guard: Guard | None = None,
+    ) -> Insert:
+        # Not by IGNORE, which hides other errors, nor by a count of ON DUPLICATE KEY,
+        # which is the same for a row inserted and a row found.
+        there = and_(*(table.c[name] == values[name] for name in key))
+        query = select(*values.values()).select_from(_source(incoming, guard).outerjoin(table, there))
+        absent = query.where(table.c[key[0]].is_(None))
+        return insert(table).from_select(list(values), absent if guard is None else absent.with_for_update())
+
+    def insert_or_replace(
+        self,
+        table: Table,
+        values: Mapping[str, ColumnElement[Any]],
+        *,
+        incoming: Incoming,
+        key: Sequence[str],
+        guard: Guard,
+    ) -> Insert:
+        query = select(*values.values()).select_from(_source(incoming, guard)).with_for_update()
+        statement = insert(table).from_select(list(values), query)
+        replaced = {name: statement.inserted[name] for name in values if name not in key}
+        return statement.on_duplicate_key_update(replaced)
+
+
+def _source(incoming: Incoming, guard: Guard | None) -> FromClause:
+    assert incoming.source is not None
+    return incoming.source if guard is None else incoming.source.join(guard.table, and_(*guard.conditions))
+
+
+def _column_type(type_: TypeEngine[Any]) -> str:
+    if isinstance(type_, UTCDateTime):
+        return "DATETIME(6)"
+    if isinstance(type_, BigInteger):
+        return "BIGINT"
+    return "DOUBLE" if isinstance(type_, Double) else "LONGTEXT"
+
+
+def _with_plain_times(row: Row, times: Sequence[int]) -> Row:
+    values = list(row)
+    for position in times:
+        if (moment := values[position]) is not None:
+            values[position] = moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+    return tuple(values)
+
+
+def _prepare_writer(connection: Connection) -> None:
+    connection.detach()
+    connection.execution_options(isolation_level="READ COMMITTED")
+
+
+def _error_code(error: BaseException | None) -> int | None:
+    while error is not None:
+        arguments = getattr(error, "orig", error).args
+        if arguments and isinstance(arguments[0], int) and not isinstance(error, OSError):
+            return arguments[0]
+        error = error.__cause__
+    return None

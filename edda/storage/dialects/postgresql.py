@@ -1,0 +1,167 @@
+"""PostgreSQL: arrays take the rows in, row locks hold the fence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    URL,
+    ColumnElement,
+    Connection,
+    Double,
+    Insert,
+    Select,
+    Table,
+    any_,
+    bindparam,
+    cast,
+    column,
+    extract,
+    func,
+    literal_column,
+    select,
+    text,
+    true,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.types import TypeEngine
+
+from edda.storage.columns import LongText, UTCDateTime
+from edda.storage.committers import AsyncCommitter, Committer
+from edda.storage.dialects.base import Contended, Dialect, Failure, Guard, Incoming, Row, RowsStatement
+
+CONNECT_SECONDS = 10.0
+
+_CONFLICTS = frozenset({"40001", "40P01", "55P03", "0A000"})
+# Connection trouble, shutdown and start-up, too many connections, no memory or disk, failover to a reader.
+_BROKEN_CLASSES = frozenset({"08", "53", "58"})
+_BROKEN = frozenset({"57P01", "57P02", "57P03", "57P05", "25006"})
+# Any number that no other user of advisory locks on this database is likely to have.
+_MIGRATION_LOCK = 0x65646461_6D696772
+_PREFIX = "in_"
+
+
+class PostgreSQLDialect(Dialect):
+    """The rows of a statement are arrays, one for each column, unnested side by side."""
+
+    name = "postgresql"
+    driver = "asyncpg"
+    extra = "postgresql"
+
+    def create_engine(self, url: URL, options: Mapping[str, Any]) -> AsyncEngine:
+        connect_args = {"timeout": CONNECT_SECONDS} if url.get_driver_name() == "asyncpg" else {}
+        return create_async_engine(
+            url, isolation_level="READ COMMITTED", connect_args=connect_args, **options
+        )
+
+    def create_committer(self, engine: AsyncEngine, gate: asyncio.Lock) -> Committer:
+        return AsyncCommitter(engine, _prepare_writer)
+
+    def lock_migration(self, connection: Connection) -> None:
+        """Held until the end of the transaction."""
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+
+    def classify(self, error: BaseException) -> Failure:
+        if isinstance(error, Contended):
+            return Failure.CONFLICT
+        state = _sqlstate(error)
+        if state in _CONFLICTS:
+            return Failure.CONFLICT
+        if state in _BROKEN or (state or "")[:2] in _BROKEN_CLASSES:
+            return Failure.UNREACHABLE
+        if state is None and (getattr(error, "connection_invalidated", False) or isinstance(error, OSError)):
+            return Failure.UNREACHABLE
+        return Failure.REFUSED
+
+    def now(self) -> ColumnElement[Any]:
+        # Stable within a statement, so that an index can be searched with it.
+        return func.statement_timestamp(type_=UTCDateTime())
+
+    def after(self, seconds: ColumnElement[Any]) -> ColumnElement[Any]:
+        return self.now() + seconds.op("*", return_type=UTCDateTime())(literal_column("interval '1 second'"))
+
+    def until(self, moment: ColumnElement[Any]) -> ColumnElement[float]:
+        return cast(extract("epoch", moment - self.now()), Double)
+
+    def member(self, column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+        # One text for any number of values: a prepared statement is kept for each text.
+        return column == any_(bindparam(name, type_=ARRAY(LongText)))
+
+    def incoming(self, **columns: TypeEngine[Any]) -> Incoming:
+        arrays = [bindparam(_PREFIX + name, type_=ARRAY(type_)) for name, type_ in columns.items()]
+        names = [column(name, type_) for name, type_ in columns.items()]
+        source = func.unnest(*arrays).table_valued(*names, name="incoming").render_derived()
+        return Incoming({name: source.c[name] for name in columns}, columns, source)
+
+    def run(self, connection: Connection, statement: RowsStatement, rows: Sequence[Row]) -> int:
+        arrays = zip(statement.incoming.columns, zip(*rows, strict=True), strict=True)
+        parameters = {_PREFIX + name: values for name, values in arrays}
+        return connection.execute(statement.statement, parameters).rowcount
+
+    def insert_absent(
+        self,
+        table: Table,
+        values: Mapping[str, ColumnElement[Any]],
+        *,
+        incoming: Incoming,
+        key: Sequence[str],
+        guard: Guard | None = None,
+    ) -> Insert:
+        query = _guarded(values, incoming, guard)
+        return insert(table).from_select(list(values), query).on_conflict_do_nothing(index_elements=list(key))
+
+    def insert_or_replace(
+        self,
+        table: Table,
+        values: Mapping[str, ColumnElement[Any]],
+        *,
+        incoming: Incoming,
+        key: Sequence[str],
+        guard: Guard,
+    ) -> Insert:
+        statement = insert(table).from_select(list(values), _guarded(values, incoming, guard))
+        replaced = {name: statement.excluded[name] for name in values if name not in key}
+        return statement.on_conflict_do_update(index_elements=list(key), set_=replaced)
+
+
+def _guarded(
+    values: Mapping[str, ColumnElement[Any]], incoming: Incoming, guard: Guard | None
+) -> Select[Any]:
+    source = incoming.source
+    assert source is not None
+    query = select(*values.values())
+    if guard is None:
+        return query.select_from(source)
+    # Lateral: each row probes the index for its own guard and locks it, in the order
+    # sent, also on a table whose size the planner does not know.
+    held = (
+        select(literal_column("1"))
+        .select_from(guard.table)
+        .where(*guard.conditions)
+        .correlate(source)
+        .with_for_update(key_share=True)
+        .lateral("held")
+    )
+    return query.select_from(source.join(held, true()))
+
+
+def _prepare_writer(connection: Connection) -> None:
+    connection.detach()
+    # All statements of the writer are index probes. A plan made while the tables were
+    # small would otherwise read them whole until the next ANALYZE.
+    for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"):
+        connection.execute(text(f"SET {setting} = off"))
+    connection.commit()
+
+
+def _sqlstate(error: BaseException | None) -> str | None:
+    while error is not None:
+        state = getattr(getattr(error, "orig", error), "sqlstate", None)
+        if state is not None:
+            return str(state)
+        error = error.__cause__
+    return None

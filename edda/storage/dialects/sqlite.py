@@ -1,0 +1,196 @@
+"""SQLite: one file, one writer at a time, and no clock of its own with microseconds."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Insert,
+    Select,
+    Table,
+    bindparam,
+    create_engine,
+    event,
+    exists,
+    func,
+    literal_column,
+    select,
+    true,
+)
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
+from sqlalchemy.types import TypeEngine
+
+import edda.clock
+from edda.ids import new_worker_id
+from edda.storage.columns import Seconds, UTCDateTime
+from edda.storage.committers import Committer, ThreadCommitter
+from edda.storage.dialects.base import Contended, Dialect, Failure, Guard, Incoming, Row, RowsStatement
+
+BUSY_SECONDS = 10.0
+READERS = 8
+
+_CONFLICTS = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_SCHEMA})
+_BROKEN = frozenset(
+    {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_PROTOCOL}
+)
+_PRIMARY_CODE = 0xFF
+_PREFIX = "in_"
+
+
+class SQLiteDialect(Dialect):
+    """The rows of a statement are its parameters: it is executed once for each."""
+
+    name = "sqlite"
+    driver = "aiosqlite"
+
+    def create_engine(self, url: URL, options: Mapping[str, Any]) -> AsyncEngine:
+        """Readers; the options of the pool mean nothing for a file."""
+        if is_memory(url):
+            # Under this name all connections of the process see one database in memory.
+            url = url.set(database=f"file:/{new_worker_id('edda')}", query={"vfs": "memdb", "uri": "true"})
+        engine = create_async_engine(
+            url,
+            poolclass=AsyncAdaptedQueuePool,
+            pool_size=READERS,
+            connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
+        )
+        event.listen(engine.sync_engine, "connect", _set_up)
+        return engine
+
+    def adopt_engine(self, engine: AsyncEngine) -> AsyncEngine:
+        """An engine of ours on the same file, since connections made elsewhere lack our settings."""
+        if is_memory(engine.url):
+            raise ValueError("a database in memory belongs to its engine: pass its URL instead")
+        return self.create_engine(engine.url, {})
+
+    def create_committer(self, engine: AsyncEngine, gate: asyncio.Lock) -> Committer:
+        # isolation_level None: otherwise the driver begins transactions as readers, and
+        # of two that read and then write one is lost without an error.
+        writer = create_engine(
+            engine.url.set(drivername="sqlite"),
+            poolclass=NullPool,
+            connect_args={"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False},
+        )
+        event.listen(writer, "connect", _set_up)
+        event.listen(writer, "connect", _use_write_ahead_log)
+        event.listen(writer, "begin", _begin_as_writer)
+        in_memory = "vfs" in engine.url.query
+        return ThreadCommitter(writer, gate, keeper=writer.connect() if in_memory else None)
+
+    def lock_migration(self, connection: Connection) -> None:
+        """Nothing to do: the transaction began as the one writer."""
+
+    def classify(self, error: BaseException) -> Failure:
+        if isinstance(error, Contended):
+            return Failure.CONFLICT
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        code = getattr(cause, "sqlite_errorcode", 0) & _PRIMARY_CODE
+        if code in _CONFLICTS:
+            return Failure.CONFLICT
+        return Failure.UNREACHABLE if code in _BROKEN else Failure.REFUSED
+
+    def now(self) -> ColumnElement[Any]:
+        return func.edda_now(type_=UTCDateTime())
+
+    def after(self, seconds: ColumnElement[Any]) -> ColumnElement[Any]:
+        return func.edda_after(seconds, type_=UTCDateTime())
+
+    def until(self, moment: ColumnElement[Any]) -> ColumnElement[float]:
+        return func.edda_until(moment, type_=Seconds)
+
+    def incoming(self, **columns: TypeEngine[Any]) -> Incoming:
+        return Incoming(
+            {name: bindparam(_PREFIX + name, type_=type_) for name, type_ in columns.items()}, columns
+        )
+
+    def run(self, connection: Connection, statement: RowsStatement, rows: Sequence[Row]) -> int:
+        names = [_PREFIX + name for name in statement.incoming.columns]
+        parameters = [dict(zip(names, row, strict=True)) for row in rows]
+        return connection.execute(statement.statement, parameters).rowcount
+
+    def insert_absent(
+        self,
+        table: Table,
+        values: Mapping[str, ColumnElement[Any]],
+        *,
+        incoming: Incoming,
+        key: Sequence[str],
+        guard: Guard | None = None,
+    ) -> Insert:
+        query = _guarded(values, guard)
+        return insert(table).from_select(list(values), query).on_conflict_do_nothing(index_elements=list(key))
+
+    def insert_or_replace(
+        self,
+        table: Table,
+        values: Mapping[str, ColumnElement[Any]],
+        *,
+        incoming: Incoming,
+        key: Sequence[str],
+        guard: Guard,
+    ) -> Insert:
+        statement = insert(table).from_select(list(values), _guarded(values, guard))
+        replaced = {name: statement.excluded[name] for name in values if name not in key}
+        return statement.on_conflict_do_update(index_elements=list(key), set_=replaced)
+
+
+def is_memory(url: URL) -> bool:
+    """Whether this URL names no file."""
+    return url.database in (None, "", ":memory:")
+
+
+def _guarded(values: Mapping[str, ColumnElement[Any]], guard: Guard | None) -> Select[Any]:
+    # SQLite takes an ON CONFLICT after a SELECT for part of the SELECT unless there is a WHERE.
+    query = select(*values.values())
+    if guard is None:
+        return query.where(true())
+    return query.where(exists(select(literal_column("1")).select_from(guard.table).where(*guard.conditions)))
+
+
+def _set_up(connection: Any, _record: object) -> None:
+    connection.create_function("edda_now", 0, _now)
+    connection.create_function("edda_after", 1, _after)
+    connection.create_function("edda_until", 1, _until)
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA journal_mode = WAL").close()
+
+
+def _begin_as_writer(connection: Connection) -> None:
+    # On the driver's connection: one call less on the way of every commit.
+    driver: Any = connection.connection.driver_connection
+    driver.execute("BEGIN IMMEDIATE")
+
+
+# The functions give and take what the time columns hold, so that times compare as text.
+def _now() -> str:
+    return _stored(edda.clock.now())
+
+
+def _after(seconds: float | None) -> str | None:
+    return None if seconds is None else _stored(edda.clock.now() + timedelta(seconds=seconds))
+
+
+def _until(moment: str | None) -> float | None:
+    if moment is None:
+        return None
+    return (datetime.fromisoformat(moment).replace(tzinfo=UTC) - edda.clock.now()).total_seconds()
+
+
+def _stored(moment: datetime) -> str:
+    return moment.replace(tzinfo=None).isoformat(" ", "microseconds")

@@ -1,0 +1,100 @@
+"""The recorded steps of instances, one row for each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from edda.storage import fence
+from edda.storage.columns import LongText
+from edda.storage.dialects.base import Dialect, Row, RowsStatement
+from edda.storage.models import workflow_history
+from edda.storage.records import HistoryRecord, Lease
+from edda.types import EventType
+
+Step = tuple[str, str]
+_KEY = ("instance_id", "activity_id")
+_step_of = itemgetter(0, 3)
+
+
+def row_of(lease: Lease, activity_id: str, event_type: EventType, event_data: str) -> Row:
+    """One step as a row for :func:`insert`."""
+    return (*fence.key_of(lease), activity_id, event_type.value, event_data)
+
+
+def insert(connection: Connection, dialect: Dialect, rows: Sequence[Row]) -> int:
+    """Insert the steps that are not recorded yet and whose lease is good; return how many.
+
+    The instances of good leases stay locked until the commit: a claim that commits
+    between our looking at the lease and our own commit would let an old row in.
+    Sorted, so that two batches lock instances in the same order; the sort is stable,
+    so that the steps of one instance keep theirs.
+    """
+    # Of two rows for one step the first counts; not every database sorts that out by itself.
+    distinct = {_step_of(row): row for row in reversed(rows)}
+    if len(distinct) == len(rows):
+        return dialect.run(connection, _insert(dialect), sorted(rows, key=itemgetter(0)))
+    return dialect.run(connection, _insert(dialect), sorted(reversed(distinct.values()), key=itemgetter(0)))
+
+
+@cache
+def _insert(dialect: Dialect) -> RowsStatement:
+    columns = {
+        **fence.COLUMNS,
+        "activity_id": LongText,
+        "event_type": LongText,
+        "event_data": LongText,
+    }
+    incoming = dialect.incoming(**columns)
+    names = ("instance_id", "activity_id", "event_type", "event_data")
+    statement = dialect.insert_absent(
+        workflow_history,
+        {name: incoming[name] for name in names} | {"created_at": dialect.now()},
+        incoming=incoming,
+        key=_KEY,
+        guard=fence.guard(incoming),
+    )
+    return RowsStatement(statement, incoming)
+
+
+def find(connection: Connection, dialect: Dialect, steps: Iterable[Step]) -> dict[Step, HistoryRecord]:
+    """Those of these steps that are recorded."""
+    wanted = set(steps)
+    parameters = {
+        "instance_ids": sorted({instance_id for instance_id, _ in wanted}),
+        "activity_ids": sorted({activity_id for _, activity_id in wanted}),
+    }
+    rows = connection.execute(_select_steps(dialect), parameters)
+    found = {(row.instance_id, row.activity_id): _record(row) for row in rows}
+    return {step: record for step, record in found.items() if step in wanted}
+
+
+@cache
+def _select_steps(dialect: Dialect) -> Select[Any]:
+    return select(*workflow_history.c).where(
+        dialect.member(workflow_history.c.instance_id, "instance_ids"),
+        dialect.member(workflow_history.c.activity_id, "activity_ids"),
+    )
+
+
+async def load(connection: AsyncConnection, instance_id: str) -> list[HistoryRecord]:
+    """All steps of the instance in the order of recording."""
+    rows = await connection.execute(_SELECT_HISTORY, {"instance": instance_id})
+    return [_record(row) for row in rows]
+
+
+_SELECT_HISTORY = (
+    select(*workflow_history.c)
+    .where(workflow_history.c.instance_id == bindparam("instance"))
+    .order_by(workflow_history.c.id)
+)
+
+
+def _record(row: Any) -> HistoryRecord:
+    row_id, instance_id, activity_id, event_type, event_data, created_at = row
+    return HistoryRecord(row_id, instance_id, activity_id, EventType(event_type), event_data, created_at)

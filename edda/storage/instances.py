@@ -1,0 +1,186 @@
+"""The rows of instances: making and reading them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Select, bindparam, func, literal_column, null, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from edda.storage.columns import Count, LongText, Seconds
+from edda.storage.dialects.base import Attempt, Contended, Dialect, Row, RowsStatement
+from edda.storage.models import workflow_definitions, workflow_history, workflow_instances
+from edda.storage.records import InstanceRecord
+from edda.storage.writes import NewInstance
+from edda.types import Status
+
+_CREATED_TOKEN = 1
+
+
+# -- making ------------------------------------------------------------------------------
+
+
+def create(
+    connection: Connection, dialect: Dialect, writes: Sequence[NewInstance], attempt: Attempt
+) -> list[bool]:
+    """Insert the instances that are not there yet; say for each write whether it made one."""
+    if not writes:
+        return []
+    if attempt is Attempt.FIRST and len({write.instance_id for write in writes}) == len(writes):
+        _insert_new(connection, dialect, writes)
+        return [True] * len(writes)
+    found = _find_leases(connection, dialect, [write.instance_id for write in writes])
+    fresh = {write.instance_id: write for write in reversed(writes) if write.instance_id not in found}
+    if fresh:
+        _insert_new(connection, dialect, list(fresh.values()))
+    made_before = attempt is Attempt.UNCERTAIN
+    return [
+        fresh.get(write.instance_id) is write
+        or (made_before and _is_own(found.get(write.instance_id), write))
+        for write in writes
+    ]
+
+
+def _insert_new(connection: Connection, dialect: Dialect, writes: Sequence[NewInstance]) -> None:
+    rows = sorted(map(_new_row, writes), key=itemgetter(0))
+    if dialect.run(connection, _insert(dialect), rows) != len(rows):
+        raise Contended
+
+
+def _new_row(write: NewInstance) -> Row:
+    lease = write.lease
+    return (
+        write.instance_id,
+        write.workflow_name,
+        write.source_hash,
+        write.owner_service,
+        write.input_data,
+        write.input_types,
+        write.lock_timeout_seconds,
+        write.continued_from,
+        None if lease is None else lease.owner,
+        0 if lease is None else _CREATED_TOKEN,
+        None if lease is None else 0.0,
+        0.0 if lease is None else lease.seconds,
+    )
+
+
+def _find_leases(
+    connection: Connection, dialect: Dialect, instance_ids: list[str]
+) -> dict[str, tuple[str | None, int]]:
+    rows = connection.execute(_select_leases(dialect), {"instance_ids": instance_ids})
+    return {row.instance_id: (row.lease_owner, row.lease_token) for row in rows}
+
+
+@cache
+def _select_leases(dialect: Dialect) -> Select[Any]:
+    table = workflow_instances.c
+    return select(table.instance_id, table.lease_owner, table.lease_token).where(
+        dialect.member(table.instance_id, "instance_ids")
+    )
+
+
+def _is_own(found: tuple[str | None, int] | None, write: NewInstance) -> bool:
+    return found == ((None, 0) if write.lease is None else (write.lease.owner, _CREATED_TOKEN))
+
+
+@cache
+def _insert(dialect: Dialect) -> RowsStatement:
+    columns = {
+        "instance_id": LongText,
+        "workflow_name": LongText,
+        "source_hash": LongText,
+        "owner_service": LongText,
+        "input_data": LongText,
+        "input_types": LongText,
+        "lock_timeout_seconds": Seconds,
+        "continued_from": LongText,
+        "lease_owner": LongText,
+        "lease_token": Count,
+        "leased_in": Seconds,
+        "due_in": Seconds,
+    }
+    incoming = dialect.incoming(**columns)
+    values: dict[str, Any] = {name: incoming[name] for name in columns if not name.endswith("_in")}
+    values |= {
+        "status": literal_column("'running'"),
+        "started_at": dialect.now(),
+        "updated_at": dialect.now(),
+        "leased_at": dialect.after(incoming["leased_in"]),
+        "due_at": dialect.after(incoming["due_in"]),
+        "attempts": literal_column("0"),
+    }
+    statement = dialect.insert_absent(workflow_instances, values, incoming=incoming, key=("instance_id",))
+    return RowsStatement(statement, incoming)
+
+
+# -- reading -----------------------------------------------------------------------------
+
+
+async def load(connection: AsyncConnection, instance_id: str) -> InstanceRecord | None:
+    """The instance, without the source text of its workflow."""
+    row = (await connection.execute(_SELECT_INSTANCE, {"instance": instance_id})).mappings().one_or_none()
+    return None if row is None else _record(row)
+
+
+async def load_shown(connection: AsyncConnection, instance_id: str) -> InstanceRecord | None:
+    """The instance as people see it: with the source text, and its last step as the current one."""
+    row = (await connection.execute(_SELECT_SHOWN, {"instance": instance_id})).mappings().one_or_none()
+    if row is None:
+        return None
+    shown = dict(row)
+    last_step, last_step_at = shown.pop("last_step"), shown.pop("last_step_at")
+    if Status(shown["status"]) not in _PARKED and last_step is not None:
+        shown["current_activity_id"] = last_step
+    if last_step_at is not None:
+        shown["updated_at"] = max(shown["updated_at"], last_step_at)
+    return _record(shown)
+
+
+def _record(row: RowMapping | dict[str, Any]) -> InstanceRecord:
+    fields = dict(row)
+    status = Status(fields.pop("status"))
+    return InstanceRecord(status=status, **fields)
+
+
+_PARKED = frozenset({Status.WAITING_FOR_TIMER, Status.WAITING_FOR_MESSAGE})
+_COLUMNS = tuple(
+    column
+    for column in workflow_instances.c
+    if column.name not in ("lease_owner", "leased_at", "lease_token", "input_types")
+)
+_LEASE_COLUMNS = (
+    workflow_instances.c.lease_owner.label("locked_by"),
+    workflow_instances.c.leased_at.label("locked_at"),
+)
+_SELECT_INSTANCE = select(*_COLUMNS, *_LEASE_COLUMNS, null().label("source_code")).where(
+    workflow_instances.c.instance_id == bindparam("instance")
+)
+# "id + 0": the rows of one instance are few and together in an index; a planner that
+# takes the last ids of the whole table first may read it all.
+_LAST_ROW = (
+    select(func.max(workflow_history.c.id + 0))
+    .where(workflow_history.c.instance_id == workflow_instances.c.instance_id)
+    .correlate(workflow_instances)
+    .scalar_subquery()
+)
+_SELECT_SHOWN = (
+    select(
+        *_COLUMNS,
+        *_LEASE_COLUMNS,
+        workflow_definitions.c.source_code,
+        workflow_history.c.activity_id.label("last_step"),
+        workflow_history.c.created_at.label("last_step_at"),
+    )
+    .select_from(
+        workflow_instances.outerjoin(
+            workflow_definitions,
+            (workflow_definitions.c.workflow_name == workflow_instances.c.workflow_name)
+            & (workflow_definitions.c.source_hash == workflow_instances.c.source_hash),
+        ).outerjoin(workflow_history, workflow_history.c.id == _LAST_ROW)
+    )
+    .where(workflow_instances.c.instance_id == bindparam("instance"))
+)

@@ -1,0 +1,102 @@
+"""What a run and an accepted event record, each in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+from sqlalchemy import Connection
+
+from edda.storage import history, inbox, instances, leases, waits
+from edda.storage.dialects.base import Attempt, Contended, Dialect
+from edda.storage.leases import LeaseState
+from edda.storage.records import HistoryRecord, Lease
+from edda.storage.writes import AlreadyRecorded, EventsAccepted, StepRecorded, Verdict, WaitsRegistered
+
+StepAnswer = Verdict | AlreadyRecorded
+
+
+def record_steps(
+    connection: Connection, dialect: Dialect, writes: Sequence[StepRecorded], attempt: Attempt
+) -> list[StepAnswer]:
+    """Record steps under their leases, and end the waits that they end."""
+    rows = [history.row_of(step.lease, step.activity_id, step.event_type, step.event_data) for step in writes]
+    answers: list[StepAnswer]
+    if history.insert(connection, dialect, rows) == len(rows):
+        answers = [Verdict.ACCEPTED] * len(rows)
+        ended = [step for step in writes if step.ends_wait]
+    else:
+        held = leases.states(connection, dialect, (step.lease.instance_id for step in writes))
+        answers = _explain(connection, dialect, writes, held)
+        ended = [step for step in writes if step.ends_wait and _is_held(held, step.lease)]
+    if ended:
+        waits.end(connection, dialect, [(step.lease.instance_id, step.activity_id) for step in ended])
+    return answers
+
+
+def _explain(
+    connection: Connection, dialect: Dialect, writes: Sequence[StepRecorded], held: dict[str, LeaseState]
+) -> list[StepAnswer]:
+    recorded = history.find(
+        connection, dialect, ((step.lease.instance_id, step.activity_id) for step in writes)
+    )
+    return [
+        _answer(step, recorded.get((step.lease.instance_id, step.activity_id)), _is_held(held, step.lease))
+        for step in writes
+    ]
+
+
+def _answer(step: StepRecorded, record: HistoryRecord | None, is_held: bool) -> StepAnswer:
+    # The very same row is this write itself, whose first commit went unanswered.
+    if record is not None and (record.event_type, record.event_data) == (step.event_type, step.event_data):
+        return Verdict.ACCEPTED
+    return AlreadyRecorded(record) if is_held and record is not None else Verdict.LEASE_LOST
+
+
+def _is_held(held: dict[str, LeaseState], lease: Lease) -> bool:
+    state = held.get(lease.instance_id)
+    return state is not None and state.held_as(lease)
+
+
+def register_waits(
+    connection: Connection, dialect: Dialect, writes: Sequence[WaitsRegistered], attempt: Attempt
+) -> list[Verdict]:
+    """Register waits of runs that go on meanwhile."""
+    if waits.register(connection, dialect, [(write.lease, wait) for write in writes for wait in write.waits]):
+        return [Verdict.ACCEPTED] * len(writes)
+    held = leases.states(connection, dialect, (write.lease.instance_id for write in writes))
+    return [Verdict.ACCEPTED if _is_held(held, write.lease) else Verdict.LEASE_LOST for write in writes]
+
+
+def accept_events(
+    connection: Connection, dialect: Dialect, writes: Sequence[EventsAccepted], attempt: Attempt
+) -> list[frozenset[str]]:
+    """Store events and make the instances they start; an event that comes again makes none."""
+    keys = [event.event_key for write in writes for event in write.events]
+    seen: set[str] = set()
+    if attempt is not Attempt.FIRST or len(set(keys)) != len(keys):
+        seen = inbox.find(connection, dialect, keys)
+    fresh = {
+        event.event_key: event for write in writes for event in write.events if event.event_key not in seen
+    }
+    if fresh and inbox.insert(connection, dialect, fresh.values()) != len(fresh):
+        raise Contended
+    return _make_instances(connection, dialect, writes, seen, attempt)
+
+
+def _make_instances(
+    connection: Connection,
+    dialect: Dialect,
+    writes: Sequence[EventsAccepted],
+    seen: set[str],
+    attempt: Attempt,
+) -> list[frozenset[str]]:
+    starting = []
+    for write in writes:
+        keys = {event.event_key for event in write.events}
+        # After a lost answer the events are our own, and so may be their instances.
+        is_repeated = bool(keys) and keys <= seen and attempt is not Attempt.UNCERTAIN
+        starting.append(() if is_repeated else write.instances)
+        seen |= keys
+    made = iter(instances.create(connection, dialect, list(chain(*starting)), attempt))
+    return [frozenset([new.instance_id for new in group if next(made)]) for group in starting]
