@@ -1,0 +1,115 @@
+"""Activities: the functions with effects, run at least once and recorded exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from edda.activity_step import ActivityStep
+from edda.codec.binding import FunctionCodec
+from edda.context import WorkflowContext
+from edda.retry import RetryPolicy
+from edda.run import Run
+from edda.steps import StepCall, call_step, perform
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Activity(Generic[P, R]):
+    """A function whose outcome is recorded, so that a replay returns it instead of running it again."""
+
+    def __init__(self, func: Callable[..., Any], retry_policy: RetryPolicy | None = None) -> None:
+        if not callable(func) or isinstance(func, type):
+            raise TypeError(f"@activity decorates functions, not {func!r}")
+        self.func = func
+        self.name: str = func.__name__
+        self.is_async = inspect.iscoroutinefunction(func)
+        self.retry_policy = retry_policy
+        self.codec = FunctionCodec(func)
+        functools.update_wrapper(self, func)
+
+    def __call__(
+        self, ctx: WorkflowContext, *args: P.args, activity_id: str | None = None, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, R]:
+        """Run the activity as a durable step, or return what is recorded for it.
+
+        Its id is taken now, when it is called, so that ``asyncio.gather`` is the same
+        on every replay. Awaiting it raises what the activity raised: a
+        :class:`~edda.TerminalError` as itself, anything else as
+        :class:`~edda.RetryExhaustedError` with the last error as its cause.
+        """
+        return self._step(ctx, call_step(ctx, self.name, activity_id), args, kwargs)
+
+    async def _step(
+        self, ctx: WorkflowContext, call: StepCall, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> R:
+        async def attempt(run: Run) -> Any:
+            return await self._invoke(ctx, run, args, kwargs)
+
+        step = ActivityStep(
+            call.step_id,
+            name=self.name,
+            codec=self.codec,
+            args=args,
+            kwargs=kwargs,
+            retry_policy=self.retry_policy,
+            attempt=attempt,
+        )
+        outcome: R = await perform(ctx, call, step)
+        return outcome
+
+    async def _invoke(
+        self, ctx: WorkflowContext, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if self.is_async:
+            return await self.func(ctx, *args, **kwargs)
+        variables = contextvars.copy_context()
+        call = functools.partial(variables.run, self.func, ctx, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(run.services.threads, call)
+
+    def __repr__(self) -> str:
+        return f"<activity {self.name}>"
+
+
+@overload
+def activity(
+    func: Callable[Concatenate[WorkflowContext, P], Awaitable[R]], *, retry_policy: RetryPolicy | None = None
+) -> Activity[P, R]: ...
+@overload
+def activity(
+    func: Callable[Concatenate[WorkflowContext, P], R], *, retry_policy: RetryPolicy | None = None
+) -> Activity[P, R]: ...
+@overload
+def activity(func: None = None, *, retry_policy: RetryPolicy | None = None) -> _ActivityDecorator: ...
+def activity(func: Callable[..., Any] | None = None, *, retry_policy: RetryPolicy | None = None) -> Any:
+    """Make a sync or async function a durable step of workflows.
+
+    The first parameter of the function is the :class:`~edda.WorkflowContext`. Arguments
+    and result may be what :doc:`serialization` lists: JSON values, models, dataclasses,
+    enums, times, decimals, bytes, sets and so on. Sync functions run in a thread.
+
+    >>> @activity
+    ... async def reserve(ctx: WorkflowContext, item: str, count: int = 1) -> dict[str, str]:
+    ...     return {"reservation": f"{item} x {count}"}
+    >>> reserve.name
+    'reserve'
+    """
+    if func is None:
+        return functools.partial(Activity, retry_policy=retry_policy)
+    return Activity(func, retry_policy)
+
+
+class _ActivityDecorator:
+    """The type of ``activity(...)`` with options, so that it keeps the types of the function."""
+
+    @overload
+    def __call__(self, func: Callable[Concatenate[WorkflowContext, P], Awaitable[R]]) -> Activity[P, R]: ...
+    @overload
+    def __call__(self, func: Callable[Concatenate[WorkflowContext, P], R]) -> Activity[P, R]: ...
+    def __call__(self, func: Callable[..., Any]) -> Activity[Any, Any]:
+        raise NotImplementedError

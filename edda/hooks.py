@@ -1,0 +1,87 @@
+"""Observation of workflows: what users implement, and the one place that calls it."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from abc import ABC
+from typing import Any, Protocol, runtime_checkable
+
+from edda.types import JSONObject
+
+logger = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class WorkflowHooks(Protocol):
+    """What an observer may implement; any subset will do, and each method may be sync or async.
+
+    A hook never changes an outcome: what it raises is logged. Hooks that report a fact
+    are called after the commit that made it one. After a crash a hook may be missing or
+    be repeated: hooks are observation, not delivery.
+    """
+
+    async def on_workflow_start(self, instance_id: str, workflow_name: str, input_data: JSONObject) -> None:
+        """A fresh instance begins; not called when one is resumed."""
+
+    async def on_workflow_complete(self, instance_id: str, workflow_name: str, result: Any) -> None:
+        """An instance completed."""
+
+    async def on_workflow_failed(self, instance_id: str, workflow_name: str, error: BaseException) -> None:
+        """An instance failed, and its compensations have run."""
+
+    async def on_activity_start(
+        self, instance_id: str, activity_id: str, activity_name: str, is_replaying: bool
+    ) -> None:
+        """An activity is about to run, or (``is_replaying``) its recorded outcome to be returned."""
+
+    async def on_activity_complete(
+        self, instance_id: str, activity_id: str, activity_name: str, result: Any, cache_hit: bool
+    ) -> None:
+        """An activity succeeded, now or (``cache_hit``) in an earlier run."""
+
+    async def on_activity_failed(
+        self, instance_id: str, activity_id: str, activity_name: str, error: BaseException
+    ) -> None:
+        """An activity failed for good, now or in an earlier run; ``error`` is what it raised."""
+
+    async def on_activity_retry(
+        self,
+        instance_id: str,
+        activity_id: str,
+        activity_name: str,
+        error: BaseException,
+        attempt: int,
+        delay: float,
+    ) -> None:
+        """Attempt number ``attempt`` (from 1) failed; the next follows after ``delay`` seconds."""
+
+
+class HooksBase(WorkflowHooks, ABC):
+    """Every hook as a method that does nothing, to derive observers from.
+
+    >>> class Printer(HooksBase):
+    ...     async def on_workflow_start(self, instance_id, workflow_name, input_data):
+    ...         print("started", workflow_name)
+    """
+
+
+class HookDispatcher:
+    """Calls the hooks of an observer, and keeps what goes wrong in them away from the run."""
+
+    def __init__(self, observer: object | None) -> None:
+        self.observer = observer
+
+    async def call(self, name: str, *arguments: object) -> None:
+        """Call the hook of this name, if the observer has one."""
+        if self.observer is None:
+            return
+        method = getattr(self.observer, name, None)
+        if method is None:
+            return
+        try:
+            answer = method(*arguments)
+            if inspect.isawaitable(answer):
+                await answer
+        except Exception:  # the user's code: whatever it raises must not change the outcome of the run
+            logger.exception("Hook %s failed", name, extra={"hook": name})

@@ -1,0 +1,1 @@
+"""The background loops of a worker: one file each, one round each."""

@@ -1,0 +1,260 @@
+"""The state that all durable operations of one run share.
+
+A run is one pass through a workflow function by one worker under one lease. Its
+operations count themselves as in flight, so that the engine sees when nothing but
+waits is left and the run can park.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from edda import clock
+from edda.codec.json import dumps
+from edda.exceptions import LockLostError, StorageError, WorkflowSuspended
+from edda.hooks import HookDispatcher
+from edda.journal import Journal, Turnstile
+from edda.retry import RetryPolicy
+from edda.storage.protocol import StorageProtocol
+from edda.storage.records import HistoryRecord, Lease, WaitRecord
+from edda.storage.writes import AlreadyRecorded, NewWait, StepRecorded, Verdict, WaitsRegistered
+from edda.types import EventType, JSONObject, WaitKind
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What runs get from the worker that executes them."""
+
+    storage: StorageProtocol
+    worker_id: str
+    hooks: HookDispatcher
+    default_retry_policy: RetryPolicy
+    threads: Executor
+
+
+@dataclass(slots=True)
+class PendingWait:
+    """A wait the body has reached; ``due`` is a monotonic instant, None while it is not known."""
+
+    wait: NewWait
+    registered: bool
+    done: asyncio.Future[None]
+    due: float | None = None
+
+
+class Run:
+    """One run: its lease, its journal, its open waits, and whether it has ended."""
+
+    def __init__(
+        self,
+        lease: Lease,
+        *,
+        workflow_name: str,
+        services: Services,
+        history: Sequence[HistoryRecord] = (),
+        waits: Sequence[WaitRecord] = (),
+    ) -> None:
+        self.workflow_name = workflow_name
+        self.services = services
+        self.journal = Journal(history)
+        self.turnstile = Turnstile(record.activity_id for record in history)
+        self.pending: dict[str, PendingWait] = {}
+        self.in_flight = 0
+        self.changed = asyncio.Event()
+        self.stopped_by: Exception | None = None
+        self.closed = False
+        self.regain_lease: Callable[[], Awaitable[None]] | None = None
+        self._open_waits = {wait.activity_id: wait for wait in waits}
+        self.take_lease(lease)
+
+    @property
+    def instance_id(self) -> str:
+        """The instance that is being run."""
+        return self.lease.instance_id
+
+    def take_lease(self, lease: Lease) -> None:
+        """Go on under this lease."""
+        self.lease = lease
+        self.leased = True
+        self.trust_lease_from(clock.monotonic())
+
+    def trust_lease_from(self, asked_at: float) -> None:
+        """Count the lease from before it was asked for, so that it never outlasts the database's."""
+        self.lease_good_until = asked_at + self.lease.seconds
+
+    def give_up_lease(self) -> None:
+        """The run is parked: operations that come now have to regain the lease first."""
+        self.leased = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the run ended before its body did."""
+        return self.stopped_by is not None
+
+    @property
+    def ended(self) -> bool:
+        """Whether every further durable operation is refused."""
+        return self.closed or self.stopped_by is not None
+
+    def stop(self, reason: Exception) -> None:
+        """End the run for this reason; its instance goes on in another run."""
+        if self.stopped_by is None:
+            self.stopped_by = reason
+        self._end_waits()
+
+    def close(self) -> None:
+        """The body has ended: branches that outlive it may finish a step, but begin none."""
+        self.closed = True
+        self._end_waits()
+
+    def _end_waits(self) -> None:
+        for pending in self.pending.values():
+            if not pending.done.done():
+                pending.done.set_exception(self.signal())
+        self.changed.set()
+
+    def signal(self) -> WorkflowSuspended:
+        """The signal that ends the body of this run."""
+        reason = self.stopped_by or "its workflow function has ended"
+        return WorkflowSuspended(f"the run of {self.instance_id} is over: {reason}")
+
+    def check(self) -> None:
+        """Raise the signal if the run has ended."""
+        if self.ended:
+            raise self.signal()
+
+    @asynccontextmanager
+    async def operation(self) -> AsyncIterator[None]:
+        """Count a durable operation as in flight, under a lease that is held."""
+        self.check()
+        self.in_flight += 1
+        try:
+            if not self.leased and self.regain_lease is not None:
+                await self.regain_lease()
+                self.check()
+            yield
+        finally:
+            self.in_flight -= 1
+            if self.pending or self.ended:  # else nobody waits for it: the body just goes on
+                self.changed.set()
+
+    async def record(
+        self, step_id: str, event_type: EventType, event_data: JSONObject, *, ends_wait: bool = False
+    ) -> HistoryRecord | None:
+        """Commit one step; returns the record that stands instead if there is one already.
+
+        Raises the signal when the lease is lost or the database cannot be written, so
+        that neither is ever mistaken for a failure of the step.
+        """
+        write = StepRecorded(self.lease, step_id, event_type, dumps(event_data), ends_wait)
+        try:
+            answer = await self.services.storage.submit(write, within=self.lease_left())
+        except StorageError as error:
+            self.stop(error)
+            raise self.signal() from error
+        if isinstance(answer, AlreadyRecorded):
+            return answer.record
+        if answer is Verdict.LEASE_LOST:
+            self.stop(LockLostError(self.instance_id))
+            raise self.signal()
+        await self.turnstile.pass_live()
+        return None
+
+    def lease_left(self) -> float:
+        """Seconds for which this worker may still trust its lease."""
+        return max(0.0, self.lease_good_until - clock.monotonic())
+
+    def open_wait(self, step_id: str) -> WaitRecord | None:
+        """The wait that an earlier run left open for this step."""
+        return self._open_waits.get(step_id)
+
+    async def wait(self, wait: NewWait) -> None:
+        """Return when the wait is due; meanwhile the run may park.
+
+        A wait that an earlier run registered keeps its due time.
+        """
+        known = self._open_waits.pop(wait.activity_id, None)
+        pending = PendingWait(wait, known is not None, asyncio.get_running_loop().create_future())
+        if known is not None:
+            pending.due = due_instant(known)
+        self.pending[wait.activity_id] = pending
+        self.in_flight -= 1
+        self.changed.set()
+        try:
+            await pending.done
+        finally:
+            self.in_flight += 1
+            del self.pending[wait.activity_id]
+
+    async def hold(self, wait: NewWait) -> None:
+        """Register the wait and return when it is due, under the lease: too short to park for."""
+        try:
+            verdict = await self.services.storage.submit(
+                WaitsRegistered(self.lease, (wait,)), within=self.lease_left()
+            )
+        except StorageError as error:
+            self.stop(error)
+            raise self.signal() from error
+        if verdict is Verdict.LEASE_LOST:
+            self.stop(LockLostError(self.instance_id))
+        self.check()
+        done = asyncio.get_running_loop().create_future()
+        due = clock.monotonic() + (wait.seconds or 0.0)
+        self.pending[wait.activity_id] = PendingWait(wait, registered=True, done=done, due=due)
+        self.changed.set()
+        try:
+            await done
+        finally:
+            del self.pending[wait.activity_id]
+
+    def note_registered(self, waits: Sequence[WaitRecord]) -> None:
+        """Learn from the database when the pending waits are due."""
+        for record in waits:
+            pending = self.pending.get(record.activity_id)
+            if pending is None:
+                self._open_waits[record.activity_id] = record
+            else:
+                pending.registered = True
+                pending.due = due_instant(record)
+
+    def note_all_registered(self) -> None:
+        """The pending waits are in the database now; it says when they are due at the next wake-up."""
+        for pending in self.pending.values():
+            pending.registered = True
+
+    def next_due(self) -> float | None:
+        """The monotonic instant of the first pending wait that has one."""
+        return min((pending.due for pending in self.pending.values() if pending.due is not None), default=None)
+
+    def fire_due_waits(self) -> None:
+        """Let the operations go on whose wait is due."""
+        now = clock.monotonic()
+        for pending in self.pending.values():
+            if pending.due is not None and pending.due <= now and not pending.done.done():
+                pending.done.set_result(None)
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether at least one wait is open, none of them due, and nothing else is in flight."""
+        return (
+            self.in_flight == 0
+            and bool(self.pending)
+            and not any(pending.done.done() for pending in self.pending.values())
+        )
+
+    def unregistered(self) -> tuple[NewWait, ...]:
+        """The pending waits that are not in the database yet."""
+        return tuple(pending.wait for pending in self.pending.values() if not pending.registered)
+
+    def waits_only_for_timers(self) -> bool:
+        """Whether every pending wait ends by itself at some time."""
+        return all(pending.wait.kind in (WaitKind.TIMER, WaitKind.RETRY) for pending in self.pending.values())
+
+
+def due_instant(record: WaitRecord) -> float | None:
+    """The monotonic instant at which a wait is due, read off the database's clock."""
+    return None if record.remaining is None else clock.monotonic() + max(0.0, record.remaining)

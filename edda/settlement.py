@@ -1,0 +1,124 @@
+"""The end of a run: each outcome is settled in one write, then told to the hooks."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+
+from edda.codec.errors import dump_error, error_fields
+from edda.codec.json import dumps
+from edda.exceptions import LockLostError, ShuttingDownError, StorageError
+from edda.execution import Completed, Execution, Failed, Outcome, Parked, Stopped
+from edda.hooks import HookDispatcher
+from edda.storage.protocol import StorageProtocol
+from edda.storage.writes import Parked as ParkedUntil
+from edda.storage.writes import RunFinished, RunParked, RunReleased, Verdict
+from edda.types import EventType, JSONObject, Status
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_SET_ASIDE = 60.0
+
+
+class Settlement:
+    """Writes down how runs ended."""
+
+    def __init__(self, storage: StorageProtocol, hooks: HookDispatcher) -> None:
+        self._storage = storage
+        self._hooks = hooks
+
+    async def settle(self, execution: Execution, outcome: Outcome, *, attempts: int) -> Outcome | ParkedUntil:
+        """Write the outcome; the answer is what it became (a lost lease stops any outcome)."""
+        try:
+            match outcome:
+                case Completed():
+                    return await self._complete(execution, outcome)
+                case Failed():
+                    return await self._fail(execution, outcome)
+                case Parked():
+                    return await self._park(execution, outcome)
+                case Stopped():
+                    return await self._release(execution, outcome, attempts)
+        except StorageError as error:
+            logger.error(  # noqa: TRY400 - the traceback of the driver says nothing about the instance
+                "The outcome of %s could not be stored (%s); it is run again when its lease expires",
+                execution.run.instance_id,
+                error,
+                extra={"instance_id": execution.run.instance_id},
+            )
+            return outcome if isinstance(outcome, Stopped) else Stopped(error)
+
+    async def _complete(self, execution: Execution, outcome: Completed) -> Outcome:
+        run, workflow = execution.run, execution.workflow
+        try:
+            result = workflow.codec.result.dump(outcome.result, "result")
+        except (TypeError, ValueError) as error:
+            error.add_note(f"Workflow {workflow.name!r} returned a value that cannot be stored")
+            return await self._fail(execution, Failed(error))
+        output: JSONObject = {"result": result.json}
+        if result.types:
+            output["types"] = result.types
+        verdict = await self._storage.submit(
+            RunFinished(run.lease, Status.COMPLETED, dumps(output)), within=run.lease_left()
+        )
+        if verdict is Verdict.LEASE_LOST:
+            return Stopped(LockLostError(run.instance_id))
+        await self._hooks.call("on_workflow_complete", run.instance_id, workflow.name, outcome.result)
+        return outcome
+
+    async def _fail(self, execution: Execution, outcome: Failed) -> Outcome:
+        run, error = execution.run, outcome.error
+        fields = error_fields(error)
+        row = {**fields, "exception": dump_error(error)}
+        verdict = await self._storage.submit(
+            RunFinished(
+                run.lease,
+                Status.FAILED,
+                dumps(fields),
+                activity_id="workflow_failed",
+                event_type=EventType.WORKFLOW_FAILED,
+                event_data=dumps(row),
+            ),
+            within=run.lease_left(),
+        )
+        if verdict is Verdict.LEASE_LOST:
+            return Stopped(LockLostError(run.instance_id))
+        _name_instance(error, run.instance_id)
+        await self._hooks.call("on_workflow_failed", run.instance_id, run.workflow_name, error)
+        return outcome
+
+    async def _park(self, execution: Execution, outcome: Parked) -> Outcome | ParkedUntil:
+        run = execution.run
+        run.give_up_lease()
+        write = RunParked(run.lease, outcome.status, outcome.current_activity_id, outcome.waits)
+        answer = await self._storage.submit(write, within=run.lease_left())
+        if isinstance(answer, Verdict):
+            return Stopped(LockLostError(run.instance_id))
+        run.note_all_registered()
+        return answer
+
+    async def _release(self, execution: Execution, outcome: Stopped, attempts: int) -> Outcome:
+        run, reason = execution.run, outcome.reason
+        if isinstance(reason, LockLostError):
+            return outcome
+        if isinstance(reason, ShuttingDownError):
+            reason.instance_id = run.instance_id
+            await self._storage.submit(RunReleased(run.lease), within=run.lease_left())
+            return outcome
+        delay = min(2.0**attempts, _LONGEST_SET_ASIDE)
+        logger.error(
+            "Instance %s is set aside for %.0f s: %s",
+            run.instance_id,
+            delay,
+            reason,
+            extra={"instance_id": run.instance_id, "attempts": attempts + 1},
+        )
+        release = RunReleased(run.lease, delay, f"{type(reason).__name__}: {reason}")
+        await self._storage.submit(release, within=run.lease_left())
+        return outcome
+
+
+def _name_instance(error: BaseException, instance_id: str) -> None:
+    with contextlib.suppress(AttributeError):  # an exception class with __slots__
+        error.instance_id = instance_id  # type: ignore[attr-defined]
+    error.add_note(f"Edda workflow instance: {instance_id}")

@@ -1,0 +1,90 @@
+"""The one implementation of a durable operation: recorded? return it; else do it and record it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from edda.context import WorkflowContext
+from edda.exceptions import NonDeterminismError
+from edda.run import Run
+from edda.storage.records import HistoryRecord
+
+T_co = TypeVar("T_co", covariant=True)
+
+_PACKAGE = str(Path(__file__).parent)
+
+
+@dataclass(frozen=True, slots=True)
+class StepCall:
+    """An operation that was called: its id, and whether this run had used the id before."""
+
+    step_id: str
+    reused: bool = False
+
+
+def call_step(ctx: WorkflowContext, base: str, given: str | None = None) -> StepCall:
+    """Take the id of an operation at the moment it is called."""
+    journal = ctx.run.journal
+    if given is None:
+        return StepCall(journal.take(base))
+    return StepCall(given, reused=not journal.take_given(given))
+
+
+class Operation(Protocol[T_co]):
+    """What differs between durable operations."""
+
+    def describe(self) -> str:
+        """The operation in words, for a reader of an error."""
+        ...
+
+    def matches(self, record: HistoryRecord) -> bool:
+        """Whether the recorded step is one of this kind and name."""
+        ...
+
+    async def restore(self, run: Run, record: HistoryRecord) -> T_co:
+        """Return or raise what is recorded."""
+        ...
+
+    async def perform(self, run: Run) -> T_co:
+        """Do it, record it, return or raise the outcome."""
+        ...
+
+
+async def perform(ctx: WorkflowContext, call: StepCall, operation: Operation[T_co]) -> T_co:
+    """Return the recorded outcome of the operation, or perform it."""
+    run = ctx.run
+    run.check()
+    if call.reused:
+        raise ValueError(f"Activity ID {call.step_id!r} is already used in this workflow run")
+    run.turnstile.note_caller()
+    record = run.journal.find(call.step_id)
+    if record is None:
+        async with run.operation():
+            return await operation.perform(run)
+    if not operation.matches(record):
+        run.stop(_mismatch(run, call, operation, record))
+        raise run.signal()
+    await run.turnstile.pass_recorded(call.step_id)
+    run.check()
+    return await operation.restore(run, record)
+
+
+def _mismatch(
+    run: Run, call: StepCall, operation: Operation[object], record: HistoryRecord
+) -> NonDeterminismError:
+    return NonDeterminismError(
+        f"Workflow {run.workflow_name!r} does not match the history of instance {run.instance_id}: "
+        f"step {call.step_id!r} is recorded as {record.event_type} {record.event_data[:200]}, "
+        f"but the code attempts {operation.describe()} at {_place_in_user_code()}. "
+        "The instance is set aside, not failed; it goes on when the matching code is deployed."
+    )
+
+
+def _place_in_user_code() -> str:
+    frame = sys._getframe()  # noqa: SLF001 - the only way to the caller's line without a traceback
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
