@@ -1,0 +1,209 @@
+"""Arguments of a function as JSON, by its signature and its type hints."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from inspect import Parameter
+from typing import Any, Optional, cast
+
+from pydantic import BaseModel
+
+from edda.codec.json import loads
+from edda.codec.plain import NotPlainError, is_text, snapshot
+from edda.codec.signatures import awaited, resolved_hints
+from edda.codec.values import ArgumentCodec, Encoded, ValueCodec
+from edda.types import JSONObject, JSONValue
+
+_NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+
+
+class FunctionCodec:
+    """Stores the arguments and the result of one function, whose first parameter is the context.
+
+    Signature and type hints are looked at on first use. A hint that cannot be resolved, such
+    as a class that is local to another function, counts as no annotation.
+
+    >>> from datetime import date
+    >>> async def remind(ctx, due: date, text: str = "") -> None: ...
+    >>> codec = FunctionCodec(remind)
+    >>> stored = codec.dump_kwargs({"due": "2024-02-29"})
+    >>> stored.json
+    {'due': '2024-02-29'}
+    >>> codec.load_kwargs(stored)
+    {'due': datetime.date(2024, 2, 29)}
+    """
+
+    def __init__(self, func: Callable[..., Any]) -> None:
+        self._func = func
+
+    @cached_property
+    def result(self) -> ValueCodec:
+        """The codec of what the function returns, of a coroutine function when awaited."""
+        return ValueCodec(awaited(self._hints.get("return", Any)))
+
+    def dump_call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Encoded:
+        """A call without its context as ``{"args": [...], "kwargs": {...}}``.
+
+        Raises TypeError naming the place of an argument that cannot be stored.
+        """
+        try:
+            return Encoded({"args": snapshot(list(args)), "kwargs": snapshot(dict(kwargs))})
+        except NotPlainError:
+            pass
+        return self._dump_call_typed(args, kwargs)
+
+    def _dump_call_typed(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Encoded:
+        types: JSONObject = {}
+        positions = self._positional_codecs(len(args))
+        args_json: list[JSONValue] = []
+        for index, (codec, value) in enumerate(zip(positions, args, strict=True)):
+            encoded = codec.dump(value, f"args[{index}]")
+            args_json.append(encoded.json)
+            types.update(_below(f"/args/{index}", encoded))
+        kwargs_json, kwargs_types = self._dump_named(kwargs, "kwargs")
+        types.update((f"/kwargs{pointer}", note) for pointer, note in kwargs_types.items())
+        return Encoded({"args": args_json, "kwargs": kwargs_json}, types or None)
+
+    def dump_kwargs(self, kwargs: Mapping[str, Any]) -> Encoded:
+        """Keyword arguments as a JSON object; keys that the function does not name are kept.
+
+        Raises TypeError naming the place of an argument that cannot be stored.
+        """
+        json, types = self._dump_named(kwargs, "input")
+        return Encoded(json, types or None)
+
+    def _dump_named(self, kwargs: Mapping[str, Any], where: str) -> tuple[JSONObject, JSONObject]:
+        json: JSONObject = {}
+        types: JSONObject = {}
+        for name, value in kwargs.items():
+            if not is_text(name):
+                raise TypeError(f"{where}: the name {name!r} of an argument cannot be stored")
+            encoded = self._codec(name).dump(value, f"{where}.{name}")
+            json[name] = encoded.json
+            types.update(_below(f"/{_escape(name)}", encoded))
+        return json, types
+
+    def load_kwargs(self, encoded: Encoded) -> dict[str, Any]:
+        """The keyword arguments to call the function with, restored to its type hints.
+
+        Keys that the function does not name are left out, unless it takes ``**kwargs``. If
+        a pydantic model is its only parameter and the input has no key of that name, the
+        whole input is that model. Raises TypeError for a required parameter without a
+        value and pydantic's ``ValidationError`` for a value that does not fit.
+        """
+        given = _split_types(encoded)
+        flat = self._flat_model
+        if flat is not None and flat not in given and (given or self._is_required(flat)):
+            return {flat: self._codec(flat).load(encoded)}
+        for name in self._required:
+            if name not in given:
+                raise TypeError(f"{self._title} is missing the required parameter {name!r}")
+        return {name: self._codec(name).load(value) for name, value in given.items() if self._accepts(name)}
+
+    def load_kwargs_text(self, json: str, types: str | None) -> dict[str, Any]:
+        """As :meth:`load_kwargs`, from the texts of the JSON object and its notes."""
+        notes = None if types is None else cast("JSONObject", loads(types))
+        return self.load_kwargs(Encoded(loads(json), notes))
+
+    def required_parameters(self) -> tuple[str, ...]:
+        """The parameters, besides the context, that have no default."""
+        return self._required
+
+    # What is known about the function.
+
+    @cached_property
+    def _title(self) -> str:
+        return f"{getattr(self._func, '__name__', self._func)}()"
+
+    @cached_property
+    def _parameters(self) -> tuple[Parameter, ...]:
+        return tuple(inspect.signature(self._func).parameters.values())[1:]
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
+        return resolved_hints(self._func)
+
+    @cached_property
+    def _codecs(self) -> dict[str, ValueCodec]:
+        return {}
+
+    def _codec(self, name: str) -> ValueCodec:
+        """The codec of the parameter that takes the argument of this name."""
+        codec = self._codecs.get(name)
+        if codec is None:
+            parameter = self._named.get(name) or self._of_kind(Parameter.VAR_KEYWORD)
+            codec = ArgumentCodec(Any if parameter is None else self._annotation(parameter))
+            # Names of the input that the function does not know may be of any number.
+            if name in self._named:
+                self._codecs[name] = codec
+        return codec
+
+    def _positional_codecs(self, count: int) -> Iterator[ValueCodec]:
+        """The codecs of positional arguments; what is beyond the signature is not annotated."""
+        kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+        positional = [parameter for parameter in self._parameters if parameter.kind in kinds]
+        rest = self._of_kind(Parameter.VAR_POSITIONAL)
+        for index in range(count):
+            parameter = positional[index] if index < len(positional) else rest
+            if parameter is None:
+                yield ValueCodec()
+            elif parameter.kind is Parameter.POSITIONAL_OR_KEYWORD:
+                yield self._codec(parameter.name)
+            else:
+                yield ArgumentCodec(self._annotation(parameter))
+
+    def _of_kind(self, kind: Any) -> Parameter | None:
+        return next((parameter for parameter in self._parameters if parameter.kind is kind), None)
+
+    def _annotation(self, parameter: Parameter) -> Any:
+        hint = self._hints.get(parameter.name, Any)
+        return Optional[hint] if parameter.default is None else hint  # noqa: UP045 - a hint may be no class
+
+    @cached_property
+    def _named(self) -> dict[str, Parameter]:
+        return {parameter.name: parameter for parameter in self._parameters if parameter.kind in _NAMED}
+
+    @cached_property
+    def _required(self) -> tuple[str, ...]:
+        variadic = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+        return tuple(
+            parameter.name
+            for parameter in self._parameters
+            if parameter.default is Parameter.empty and parameter.kind not in variadic
+        )
+
+    def _is_required(self, name: str) -> bool:
+        return name in self._required
+
+    def _accepts(self, name: str) -> bool:
+        return name in self._named or self._of_kind(Parameter.VAR_KEYWORD) is not None
+
+    @cached_property
+    def _flat_model(self) -> str | None:
+        """The only parameter, if it is annotated with a model."""
+        if len(self._parameters) != 1 or not self._named:
+            return None
+        (name,) = self._named
+        hint = self._hints.get(name)
+        return name if isinstance(hint, type) and issubclass(hint, BaseModel) else None
+
+
+def _escape(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _below(pointer: str, encoded: Encoded) -> JSONObject:
+    return {pointer + place: note for place, note in (encoded.types or {}).items()}
+
+
+def _split_types(encoded: Encoded) -> dict[str, Encoded]:
+    """The values of an object, each with the notes that stand below its key."""
+    json = cast("JSONObject", encoded.json)
+    notes: dict[str, JSONObject] = {}
+    for pointer, note in (encoded.types or {}).items():
+        _, name, *rest = pointer.split("/", 2)
+        name = name.replace("~1", "/").replace("~0", "~")
+        notes.setdefault(name, {})["".join(f"/{part}" for part in rest)] = note
+    return {name: Encoded(value, notes.get(name)) for name, value in json.items()}
