@@ -14,6 +14,7 @@ from edda.storage.writes import InstanceClaimed, InstancesClaimed, NotClaimable
 from edda.types import Status
 
 _LONGEST_EXTRA = 60.0
+_MANY = 2
 
 
 def claim_due(
@@ -87,7 +88,7 @@ def takeover_delay(attempts: int) -> float:
 
     An instance that kills its worker each time then does so less and less often.
     """
-    return 0.0 if attempts < 2 else min(2.0 ** min(attempts - 1, 16), _LONGEST_EXTRA)
+    return 0.0 if attempts < _MANY else min(2.0 ** min(attempts - 1, 16), _LONGEST_EXTRA)
 
 
 def _grant(connection: Connection, dialect: Dialect, claimed: Sequence[ClaimedInstance]) -> None:

@@ -23,10 +23,10 @@ class Committer(ABC):
     """Runs one function of a connection at a time, each in a transaction of its own."""
 
     @abstractmethod
-    async def commit(self, job: Job[T], *, timeout: float | None = None) -> T:
+    async def commit(self, job: Job[T], *, cut_after: float | None = None) -> T:
         """Connect if need be, run the job in a transaction, commit, and return its result.
 
-        After ``timeout`` seconds the connection is cut, so that the job ends with the
+        After ``cut_after`` seconds the connection is cut, so that the job ends with the
         error of a lost connection.
         """
 
@@ -47,12 +47,12 @@ class AsyncCommitter(Committer):
         self._prepare = prepare
         self._connection: AsyncConnection | None = None
 
-    async def commit(self, job: Job[T], *, timeout: float | None = None) -> T:
+    async def commit(self, job: Job[T], *, cut_after: float | None = None) -> T:
         connection = self._connection or await self._connect()
-        if timeout is None:
+        if cut_after is None:
             return await _in_transaction(connection, job)
         # Cutting the line needs no answer of the other side, and cancelling would wait for one.
-        watch = asyncio.get_running_loop().call_later(timeout, _cut, connection)
+        watch = asyncio.get_running_loop().call_later(cut_after, _cut, connection)
         try:
             return await _in_transaction(connection, job)
         finally:
@@ -116,7 +116,7 @@ class ThreadCommitter(Committer):
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
 
-    async def commit(self, job: Job[T], *, timeout: float | None = None) -> T:
+    async def commit(self, job: Job[T], *, cut_after: float | None = None) -> T:
         async with self._gate:
             return await self._in_thread(lambda: self._transact(job))
 
@@ -178,7 +178,7 @@ class _Job:
     def perform(self) -> None:
         try:
             result, error = self._call(), None
-        except BaseException as caught:  # not ours: it belongs to whoever waits for the job
+        except BaseException as caught:  # noqa: BLE001 - it belongs to whoever waits for the job
             result, error = None, caught
         try:
             self._loop.call_soon_threadsafe(self._settle, result, error)

@@ -36,10 +36,10 @@ def insert(connection: Connection, dialect: Dialect, rows: Sequence[Row]) -> int
     so that the steps of one instance keep theirs.
     """
     # Of two rows for one step the first counts; not every database sorts that out by itself.
-    distinct = {_step_of(row): row for row in reversed(rows)}
-    if len(distinct) == len(rows):
-        return dialect.run(connection, _insert(dialect), sorted(rows, key=itemgetter(0)))
-    return dialect.run(connection, _insert(dialect), sorted(reversed(distinct.values()), key=itemgetter(0)))
+    distinct: dict[Row, Row] = {}
+    for row in rows:
+        distinct.setdefault(_step_of(row), row)
+    return dialect.run(connection, _insert(dialect), sorted(distinct.values(), key=itemgetter(0)))
 
 
 @cache

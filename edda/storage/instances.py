@@ -9,9 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, bindparam, func, literal_column, null, select
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import TypeEngine
 
 from edda.storage.columns import Count, LongText, Seconds
-from edda.storage.dialects.base import Attempt, Contended, Dialect, Row, RowsStatement
+from edda.storage.dialects.base import Attempt, ContentionError, Dialect, Row, RowsStatement
 from edda.storage.models import workflow_definitions, workflow_history, workflow_instances
 from edda.storage.records import InstanceRecord
 from edda.storage.writes import NewInstance
@@ -47,7 +48,7 @@ def create(
 def _insert_new(connection: Connection, dialect: Dialect, writes: Sequence[NewInstance]) -> None:
     rows = sorted(map(_new_row, writes), key=itemgetter(0))
     if dialect.run(connection, _insert(dialect), rows) != len(rows):
-        raise Contended
+        raise ContentionError
 
 
 def _new_row(write: NewInstance) -> Row:
@@ -89,7 +90,7 @@ def _is_own(found: tuple[str | None, int] | None, write: NewInstance) -> bool:
 
 @cache
 def _insert(dialect: Dialect) -> RowsStatement:
-    columns = {
+    columns: dict[str, TypeEngine[Any]] = {
         "instance_id": LongText,
         "workflow_name": LongText,
         "source_hash": LongText,
@@ -180,7 +181,11 @@ _SELECT_SHOWN = (
             workflow_definitions,
             (workflow_definitions.c.workflow_name == workflow_instances.c.workflow_name)
             & (workflow_definitions.c.source_hash == workflow_instances.c.source_hash),
-        ).outerjoin(workflow_history, workflow_history.c.id == _LAST_ROW)
+        ).outerjoin(
+            workflow_history,
+            (workflow_history.c.instance_id == workflow_instances.c.instance_id)
+            & (workflow_history.c.id == _LAST_ROW),
+        )
     )
     .where(workflow_instances.c.instance_id == bindparam("instance"))
 )

@@ -11,12 +11,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select
 
 from edda.exceptions import StorageError
 from edda.storage.dialects.base import Dialect
 
 VERSION_TABLE = "edda_alembic_version"
+_VERSIONS = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32)))
 _PACKAGE = Path(__file__).resolve().parent.parent
 _PLACES = (_PACKAGE / "_alembic", _PACKAGE.parent / "alembic")
 
@@ -44,7 +45,7 @@ def found_revision(connection: Connection) -> str | None:
     """The revision of the database, None before the first."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
-    return connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))
+    return connection.execute(select(_VERSIONS.c.version_num)).scalar()
 
 
 def check(connection: Connection) -> None:
@@ -56,7 +57,7 @@ def check(connection: Connection) -> None:
 
 def _mismatch(found: str | None, known: list[str]) -> str:
     if found is not None and found not in known:
-        return f"The database schema is of revision {found}, newer than this version of edda expects: {known[-1]}"
+        return f"The database schema is of revision {found}, newer than what this edda expects: {known[-1]}"
     return f"The database schema is of revision {found or 'none'}, expected is {known[-1]}: migrate it first"
 
 
@@ -83,7 +84,7 @@ def upgrade(connection: Connection, dialect: Dialect) -> None:
 
 
 def _run_alembic(connection: Connection) -> None:
-    # Imported here: it takes longer than all the rest of opening a database.
+    # They take longer to import than all the rest of opening a database.
     from alembic.config import Config
 
     from alembic import command

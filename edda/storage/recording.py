@@ -8,7 +8,7 @@ from itertools import chain
 from sqlalchemy import Connection
 
 from edda.storage import history, inbox, instances, leases, waits
-from edda.storage.dialects.base import Attempt, Contended, Dialect
+from edda.storage.dialects.base import Attempt, ContentionError, Dialect
 from edda.storage.leases import LeaseState
 from edda.storage.records import HistoryRecord, Lease
 from edda.storage.writes import AlreadyRecorded, EventsAccepted, StepRecorded, Verdict, WaitsRegistered
@@ -41,12 +41,16 @@ def _explain(
         connection, dialect, ((step.lease.instance_id, step.activity_id) for step in writes)
     )
     return [
-        _answer(step, recorded.get((step.lease.instance_id, step.activity_id)), _is_held(held, step.lease))
+        _answer(
+            step,
+            record=recorded.get((step.lease.instance_id, step.activity_id)),
+            is_held=_is_held(held, step.lease),
+        )
         for step in writes
     ]
 
 
-def _answer(step: StepRecorded, record: HistoryRecord | None, is_held: bool) -> StepAnswer:
+def _answer(step: StepRecorded, *, record: HistoryRecord | None, is_held: bool) -> StepAnswer:
     # The very same row is this write itself, whose first commit went unanswered.
     if record is not None and (record.event_type, record.event_data) == (step.event_type, step.event_data):
         return Verdict.ACCEPTED
@@ -80,7 +84,7 @@ def accept_events(
         event.event_key: event for write in writes for event in write.events if event.event_key not in seen
     }
     if fresh and inbox.insert(connection, dialect, fresh.values()) != len(fresh):
-        raise Contended
+        raise ContentionError
     return _make_instances(connection, dialect, writes, seen, attempt)
 
 

@@ -11,7 +11,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -35,6 +34,8 @@ SHORTEST_CUT = 1.0
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 LONGEST_JITTER = 0.05
+# What a database says may quote the data.
+LONGEST_REASON = 200
 
 logger = logging.getLogger(__name__)
 
@@ -124,28 +125,32 @@ class GroupCommitWriter:
         while batch:
             try:
                 answers = await self._transact(batch, attempt)
-            except Exception as error:  # whatever it is, these writes need an answer
+            except Exception as error:  # noqa: BLE001 - whatever it is, these writes need an answer
                 failure = self._classify(error)
                 if failure is Failure.REFUSED:
-                    return await self._divide(batch, attempt, error)
+                    await self._divide(batch, attempt, error)
+                    return
                 attempt = await self._recover(failure, error, attempt, failures)
                 failures += 1
                 batch = self._without_overdue(batch, error)
             else:
-                return _deliver(batch, answers)
+                _deliver(batch, answers)
+                return
 
     async def _transact(self, batch: Sequence[_Entry], attempt: Attempt) -> Sequence[Any]:
         patience = min(entry.deadline for entry in batch) - monotonic()
-        job = partial(self._apply, writes=[entry.write for entry in batch], attempt=attempt)
-        return await self._committer.commit(job, timeout=min(max(patience, SHORTEST_CUT), LONGEST_COMMIT))
+        writes = [entry.write for entry in batch]
+        return await self._committer.commit(
+            lambda connection: self._apply(connection, writes, attempt),
+            cut_after=min(max(patience, SHORTEST_CUT), LONGEST_COMMIT),
+        )
 
     async def _divide(self, batch: Sequence[_Entry], attempt: Attempt, error: Exception) -> None:
         """Find the write that the database refuses; its neighbours are committed without it."""
         if len(batch) == 1:
             logger.warning("The database refused a write", extra={"write": type(batch[0].write).__name__})
-            return self._refuse(
-                batch, StorageError(f"The database refused the write: {reason(error)}"), error
-            )
+            self._refuse(batch, StorageError(f"The database refused the write: {reason(error)}"), error)
+            return
         middle = len(batch) // 2
         after = Attempt.REPEATED if attempt is Attempt.FIRST else attempt
         await self._commit(batch[:middle], after)
@@ -192,4 +197,4 @@ def _deliver(batch: Sequence[_Entry], answers: Sequence[Any]) -> None:
 def reason(error: BaseException) -> str:
     """The first line of what the database said, without statement and parameters."""
     said = str(getattr(error, "orig", None) or error).strip().splitlines()
-    return said[0] if said else type(error).__name__
+    return said[0][:LONGEST_REASON] if said else type(error).__name__

@@ -46,7 +46,7 @@ class Attempt(Enum):
     """An earlier attempt may have been committed: what is there may be our own."""
 
 
-class Contended(Exception):
+class ContentionError(Exception):
     """A batch assumed that its new rows are new, and they are not; the careful way finds out which."""
 
 
@@ -57,6 +57,13 @@ class Incoming:
     columns: Mapping[str, ColumnElement[Any]]
     types: Mapping[str, TypeEngine[Any]]
     source: FromClause | None = None
+
+    @property
+    def table(self) -> FromClause:
+        """The rows as a table, in dialects that have them as one."""
+        if self.source is None:
+            raise TypeError("the rows come one by one, as parameters")
+        return self.source
 
     def __getitem__(self, name: str) -> ColumnElement[Any]:
         return self.columns[name]
@@ -109,8 +116,9 @@ class Dialect(ABC):
     def lock_migration(self, connection: Connection) -> None:
         """Let one process at a time go on, until :meth:`unlock_migration` or the end of the transaction."""
 
+    @abstractmethod
     def unlock_migration(self, connection: Connection) -> None:
-        """Let the next one go on; nothing where the transaction holds the lock."""
+        """Let the next one go on; nothing to do where the transaction holds the lock."""
 
     @abstractmethod
     def classify(self, error: BaseException) -> Failure:
@@ -134,9 +142,9 @@ class Dialect(ABC):
         """Whether the column is among the values of the list parameter ``name``."""
         return column.in_(bindparam(name, expanding=True))
 
+    @abstractmethod
     def read_by_index(self, query: Select[Any], table: Table, index: str) -> Select[Any]:
         """The query, held to this index where the planner might not take it by itself."""
-        return query
 
     # -- statements that take in rows ------------------------------------------------
 

@@ -31,7 +31,7 @@ from sqlalchemy.types import TypeEngine
 
 from edda.storage.columns import UTCDateTime
 from edda.storage.committers import AsyncCommitter, Committer
-from edda.storage.dialects.base import Contended, Dialect, Failure, Guard, Incoming, Row, RowsStatement
+from edda.storage.dialects.base import ContentionError, Dialect, Failure, Guard, Incoming, Row, RowsStatement
 
 CONNECT_SECONDS = 10
 MIGRATION_SECONDS = 600
@@ -92,7 +92,7 @@ class MySQLDialect(Dialect):
         connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": name})
 
     def classify(self, error: BaseException) -> Failure:
-        if isinstance(error, Contended):
+        if isinstance(error, ContentionError):
             return Failure.CONFLICT
         code = _error_code(error)
         if code in _CONFLICTS:
@@ -108,7 +108,9 @@ class MySQLDialect(Dialect):
         return func.timestampadd(literal_column("MICROSECOND"), microseconds, self.now(), type_=UTCDateTime())
 
     def until(self, moment: ColumnElement[Any]) -> ColumnElement[float]:
-        microseconds = func.timestampdiff(literal_column("MICROSECOND"), self.now(), moment, type_=Double())
+        microseconds: ColumnElement[float] = func.timestampdiff(
+            literal_column("MICROSECOND"), self.now(), moment, type_=Double()
+        )
         return microseconds * literal_column("1e-6", Double())
 
     def read_by_index(self, query: Select[Any], table: Table, index: str) -> Select[Any]:
@@ -120,7 +122,8 @@ class MySQLDialect(Dialect):
             f"{name} {_column_type(type_)} PATH '$[{position}]'"
             for position, (name, type_) in enumerate(columns.items())
         )
-        table = text(f"SELECT * FROM JSON_TABLE(:{_ROWS}, '$[*]' COLUMNS ({specifications})) AS sent")
+        # The names come from the statements of this package.
+        table = text(f"SELECT * FROM JSON_TABLE(:{_ROWS}, '$[*]' COLUMNS ({specifications})) AS sent")  # noqa: S608
         source = table.columns(*(column(name, type_) for name, type_ in columns.items())).subquery("incoming")
         return Incoming({name: source.c[name] for name in columns}, columns, source)
 
@@ -163,8 +166,7 @@ class MySQLDialect(Dialect):
 
 
 def _source(incoming: Incoming, guard: Guard | None) -> FromClause:
-    assert incoming.source is not None
-    return incoming.source if guard is None else incoming.source.join(guard.table, and_(*guard.conditions))
+    return incoming.table if guard is None else incoming.table.join(guard.table, and_(*guard.conditions))
 
 
 def _column_type(type_: TypeEngine[Any]) -> str:
@@ -184,8 +186,8 @@ def _with_plain_times(row: Row, times: Sequence[int]) -> Row:
 
 
 def _prepare_writer(connection: Connection) -> None:
-    connection.detach()
     connection.execution_options(isolation_level="READ COMMITTED")
+    connection.detach()
 
 
 def _error_code(error: BaseException | None) -> int | None:

@@ -32,7 +32,7 @@ from sqlalchemy.types import TypeEngine
 
 from edda.storage.columns import LongText, UTCDateTime
 from edda.storage.committers import AsyncCommitter, Committer
-from edda.storage.dialects.base import Contended, Dialect, Failure, Guard, Incoming, Row, RowsStatement
+from edda.storage.dialects.base import ContentionError, Dialect, Failure, Guard, Incoming, Row, RowsStatement
 
 CONNECT_SECONDS = 10.0
 
@@ -65,8 +65,11 @@ class PostgreSQLDialect(Dialect):
         """Held until the end of the transaction."""
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
 
+    def unlock_migration(self, connection: Connection) -> None:
+        """Nothing to do: the end of the transaction unlocks."""
+
     def classify(self, error: BaseException) -> Failure:
-        if isinstance(error, Contended):
+        if isinstance(error, ContentionError):
             return Failure.CONFLICT
         state = _sqlstate(error)
         if state in _CONFLICTS:
@@ -90,6 +93,10 @@ class PostgreSQLDialect(Dialect):
     def member(self, column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
         # One text for any number of values: a prepared statement is kept for each text.
         return column == any_(bindparam(name, type_=ARRAY(LongText)))
+
+    def read_by_index(self, query: Select[Any], table: Table, index: str) -> Select[Any]:
+        """As it is: the planner takes the index."""
+        return query
 
     def incoming(self, **columns: TypeEngine[Any]) -> Incoming:
         arrays = [bindparam(_PREFIX + name, type_=ARRAY(type_)) for name, type_ in columns.items()]
@@ -131,22 +138,20 @@ class PostgreSQLDialect(Dialect):
 def _guarded(
     values: Mapping[str, ColumnElement[Any]], incoming: Incoming, guard: Guard | None
 ) -> Select[Any]:
-    source = incoming.source
-    assert source is not None
     query = select(*values.values())
     if guard is None:
-        return query.select_from(source)
+        return query.select_from(incoming.table)
     # Lateral: each row probes the index for its own guard and locks it, in the order
     # sent, also on a table whose size the planner does not know.
     held = (
         select(literal_column("1"))
         .select_from(guard.table)
         .where(*guard.conditions)
-        .correlate(source)
+        .correlate(incoming.table)
         .with_for_update(key_share=True)
         .lateral("held")
     )
-    return query.select_from(source.join(held, true()))
+    return query.select_from(incoming.table.join(held, true()))
 
 
 def _prepare_writer(connection: Connection) -> None:

@@ -34,7 +34,7 @@ import edda.clock
 from edda.ids import new_worker_id
 from edda.storage.columns import Seconds, UTCDateTime
 from edda.storage.committers import Committer, ThreadCommitter
-from edda.storage.dialects.base import Contended, Dialect, Failure, Guard, Incoming, Row, RowsStatement
+from edda.storage.dialects.base import ContentionError, Dialect, Failure, Guard, Incoming, Row, RowsStatement
 
 BUSY_SECONDS = 10.0
 READERS = 8
@@ -90,8 +90,11 @@ class SQLiteDialect(Dialect):
     def lock_migration(self, connection: Connection) -> None:
         """Nothing to do: the transaction began as the one writer."""
 
+    def unlock_migration(self, connection: Connection) -> None:
+        """Nothing to do: the end of the transaction unlocks."""
+
     def classify(self, error: BaseException) -> Failure:
-        if isinstance(error, Contended):
+        if isinstance(error, ContentionError):
             return Failure.CONFLICT
         cause = error.orig if isinstance(error, DBAPIError) else error
         code = getattr(cause, "sqlite_errorcode", 0) & _PRIMARY_CODE
@@ -107,6 +110,10 @@ class SQLiteDialect(Dialect):
 
     def until(self, moment: ColumnElement[Any]) -> ColumnElement[float]:
         return func.edda_until(moment, type_=Seconds)
+
+    def read_by_index(self, query: Select[Any], table: Table, index: str) -> Select[Any]:
+        """As it is: the planner takes the index."""
+        return query
 
     def incoming(self, **columns: TypeEngine[Any]) -> Incoming:
         return Incoming(
