@@ -116,14 +116,18 @@ def _ratios(cell: Cell, results: Results) -> dict[Contender, float]:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A mark and the ratio that was measured for it; None: one of the two sides has no figure."""
+    """A mark and the ratio that was measured for it; None: one of the two sides has no figure.
+
+    However fast it was, a run of edda with an error meets nothing.
+    """
 
     mark: Mark
     ratio: float | None
+    errors: int = 0
 
     @property
     def met(self) -> bool:
-        return self.ratio is not None and self.ratio >= self.mark.least
+        return self.ratio is not None and self.ratio >= self.mark.least and not self.errors
 
 
 def judge(lines: Sequence[Line | tuple[Cell, Failure]], marks: Sequence[Mark] = MARKS) -> list[Judgement]:
@@ -136,7 +140,8 @@ def judge(lines: Sequence[Line | tuple[Cell, Failure]], marks: Sequence[Mark] = 
     for mark in marks:
         if (mark.database, mark.load) in planned:
             line = ours.get(Cell(mark.database, mark.load, Contender.OURS))
-            judgements.append(Judgement(mark, line.ratios.get(mark.against) if line else None))
+            ratio, errors = (line.ratios.get(mark.against), line.errors) if line else (None, 0)
+            judgements.append(Judgement(mark, ratio, errors))
     return judgements
 
 

@@ -100,7 +100,8 @@ def _mark(judgement: Judgement) -> str:
     if judgement.ratio is None:
         return f"[not measured] {where}: asked {asked}"
     verdict = "met" if judgement.met else "missed"
-    return f"[{verdict}] {where}: {_ratio(judgement.ratio, mark.against)} (asked {asked})"
+    errors = f" with {judgement.errors} errors" if judgement.errors else ""
+    return f"[{verdict}] {where}: {_ratio(judgement.ratio, mark.against)}{errors} (asked {asked})"
 
 
 def _ratio(ratio: float, against: Contender) -> str:

@@ -80,6 +80,13 @@ def test_a_mark_is_met_from_its_least_ratio_on() -> None:
     assert [(judged.ratio, judged.met) for judged in judge(lines, marks)] == [(0.5, True), (0.5, False)]
 
 
+def test_a_mark_reached_with_errors_is_not_met() -> None:
+    marks = [Mark(Database.SQLITE, CROWD, Contender.FLOOR, 0.5)]
+    lines = summarise({OURS: [measured(90.0, errors=1)], FLOOR: [measured(100.0, errors=1)]})
+    (judged,) = judge(lines, marks)
+    assert (judged.ratio, judged.errors, judged.met) == (0.9, 1, False)
+
+
 def test_a_mark_without_figures_is_not_met_and_one_not_planned_is_not_mentioned() -> None:
     marks = [
         Mark(Database.SQLITE, CROWD, Contender.DBOS, 1.0),

@@ -76,8 +76,10 @@ def test_markdown_has_a_rule_below_the_header_and_as_many_cells_in_each_line() -
 def test_a_mark_tells_verdict_ratio_and_what_was_asked() -> None:
     floor = Mark(Database.SQLITE, CROWD, Contender.FLOOR, 0.4)
     dbos = Mark(Database.SQLITE, CROWD, Contender.DBOS, 60.0)
-    assert table.marks([Judgement(floor, 0.5), Judgement(dbos, 59.9), Judgement(dbos, None)]) == [
+    judged = [Judgement(floor, 0.5), Judgement(floor, 0.5, 2), Judgement(dbos, 59.9), Judgement(dbos, None)]
+    assert table.marks(judged) == [
         "[met] sqlite, 100 at a time, against floor: 50% (asked 40%)",
+        "[missed] sqlite, 100 at a time, against floor: 50% with 2 errors (asked 40%)",
         "[missed] sqlite, 100 at a time, against dbos: 59.9x (asked 60.0x)",
         "[not measured] sqlite, 100 at a time, against dbos: asked 60.0x",
     ]
