@@ -24,7 +24,7 @@ class Activity(Generic[P, R]):
     """A function whose outcome is recorded, so that a replay returns it instead of running it again."""
 
     def __init__(self, func: Callable[..., Any], retry_policy: RetryPolicy | None = None) -> None:
-        if not callable(func) or isinstance(func, type):
+        if not inspect.isroutine(func):
             raise TypeError(f"@activity decorates functions, not {func!r}")
         self.func = func
         self.name: str = func.__name__
@@ -33,9 +33,14 @@ class Activity(Generic[P, R]):
         self.codec = FunctionCodec(func)
         functools.update_wrapper(self, func)
 
+    @overload
+    def __call__(self, ctx: WorkflowContext, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...
+    # The type system has no way to add a keyword to a ParamSpec: with an id the arguments are not checked.
+    @overload
     def __call__(
-        self, ctx: WorkflowContext, *args: P.args, activity_id: str | None = None, **kwargs: P.kwargs
-    ) -> Coroutine[Any, Any, R]:
+        self, ctx: WorkflowContext, *args: Any, activity_id: str | None, **kwargs: Any
+    ) -> Coroutine[Any, Any, R]: ...
+    def __call__(self, ctx: WorkflowContext, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, R]:
         """Run the activity as a durable step, or return what is recorded for it.
 
         Its id is taken now, when it is called, so that ``asyncio.gather`` is the same
@@ -43,6 +48,7 @@ class Activity(Generic[P, R]):
         :class:`~edda.TerminalError` as itself, anything else as
         :class:`~edda.RetryExhaustedError` with the last error as its cause.
         """
+        activity_id = kwargs.pop("activity_id", None)
         return self._step(ctx, call_step(ctx, self.name, activity_id), args, kwargs)
 
     async def _step(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from edda import clock
+from edda.clock import monotonic
 from edda.codec.binding import FunctionCodec
 from edda.codec.errors import dump_error, error_fields, load_error
 from edda.codec.json import dumps, loads
@@ -73,7 +73,7 @@ class ActivityStep:
         await hooks.call("on_activity_start", run.instance_id, self.step_id, self.name, False)
         await self._resume_back_off(run)
         while True:
-            self._attempt_began = clock.monotonic()
+            self._attempt_began = monotonic()
             try:
                 value = await self._attempt(run)
             except Exception as error:  # noqa: BLE001 - whatever user code raises is an outcome of the activity
@@ -125,7 +125,7 @@ class ActivityStep:
                 await self._fail(run, exhausted, retried=True)
 
     def _count_attempt(self, error: Exception | None) -> None:
-        self._metadata.total_duration_ms += round((clock.monotonic() - self._attempt_began) * 1000)
+        self._metadata.total_duration_ms += round((monotonic() - self._attempt_began) * 1000)
         if error is None:
             self._metadata.total_attempts += 1
         else:
@@ -159,9 +159,7 @@ class ActivityStep:
 
     async def _report_failure(self, run: Run, error: BaseException) -> None:
         raised = error.__cause__ if isinstance(error, RetryExhaustedError) and error.__cause__ else error
-        await run.services.hooks.call(
-            "on_activity_failed", run.instance_id, self.step_id, self.name, raised
-        )
+        await run.services.hooks.call("on_activity_failed", run.instance_id, self.step_id, self.name, raised)
 
     async def _record(
         self,

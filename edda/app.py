@@ -13,7 +13,6 @@ from edda.endpoints.routes import Endpoint
 from edda.exceptions import InvalidEventError
 from edda.handlers import EventHandlers, Handler
 from edda.ids import new_worker_id
-from edda.ingest import Ingest
 from edda.lifespan import serve_lifespan
 from edda.replay import ReplayEngine
 from edda.retry import RetryPolicy
@@ -23,6 +22,7 @@ from edda.storage.sqlalchemy_storage import SQLAlchemyStorage
 from edda.types import Receive, Scope, Send
 from edda.worker import Worker
 from edda.workflow import Workflow, activated, find_workflow
+
 
 class EddaApp:
     """One worker: an ASGI application that receives events and runs durable workflows.
@@ -45,7 +45,7 @@ class EddaApp:
     drain_seconds = 10.0
     event_retry_policy: RetryPolicy | None = None
 
-    def __init__(  # noqa: PLR0917 - the published signature
+    def __init__(
         self,
         service_name: str,
         db_url: str,
@@ -237,5 +237,7 @@ class EddaApp:
 
     def _require_worker(self) -> Worker:
         if self._worker is None:
-            raise RuntimeError("EddaApp is not initialized; call initialize() or use it as an async context manager")
+            raise RuntimeError(
+                "EddaApp is not initialized; call initialize() or use it as an async context manager"
+            )
         return self._worker

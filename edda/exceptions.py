@@ -64,11 +64,11 @@ class NonDeterminismError(EddaError):
     """The workflow function does not match the recorded history of the instance."""
 
 
-class MissingRequiredFields(EddaError, ValueError):  # noqa: N818 - the name senders see
+class MissingRequiredFields(EddaError, ValueError):
     """An event has no ``id``, ``source``, ``type`` or readable ``specversion``."""
 
 
-class InvalidRequiredFields(EddaError, ValueError):  # noqa: N818 - the name senders see
+class InvalidRequiredFields(EddaError, ValueError):
     """A required attribute of an event is there but empty, no text, or an unknown version."""
 
 

@@ -8,7 +8,7 @@ import contextvars
 from dataclasses import dataclass
 from typing import Any
 
-from edda import clock
+from edda.clock import monotonic
 from edda.context import WorkflowContext, current_context
 from edda.exceptions import EddaError, LockLostError, NonDeterminismError, ShuttingDownError, StorageError
 from edda.run import Run
@@ -95,7 +95,7 @@ class Execution:
             await self.run.changed.wait()
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.run.changed.wait(), max(0.0, due - clock.monotonic()))
+            await asyncio.wait_for(self.run.changed.wait(), max(0.0, due - monotonic()))
 
     async def _stays_idle(self) -> bool:
         for _ in range(_TURNS_BEFORE_PARKING):
@@ -116,7 +116,9 @@ class Execution:
         if not waits:
             return
         try:
-            verdict = await run.services.storage.submit(WaitsRegistered(run.lease, waits), within=run.lease_left())
+            verdict = await run.services.storage.submit(
+                WaitsRegistered(run.lease, waits), within=run.lease_left()
+            )
             if verdict is Verdict.LEASE_LOST:
                 run.stop(LockLostError(run.instance_id))
                 return
@@ -139,16 +141,13 @@ class Execution:
 
     async def _ended(self) -> Outcome:
         run = self.run
-        if run.stopped_by is not None:
-            self._error()
-            return Stopped(run.stopped_by)
         run.close()
         while run.in_flight > 0:  # an effect that happens is recorded, although the body did not wait for it
             run.changed.clear()
             await run.changed.wait()
-        if isinstance(run.stopped_by, Exception):
-            return Stopped(run.stopped_by)
         error = self._error()
+        if run.stopped_by is not None:
+            return Stopped(run.stopped_by)
         leftovers = run.journal.leftovers()
         if leftovers:
             return Stopped(self._leftover_error(leftovers, error))
@@ -170,9 +169,9 @@ class Execution:
         code = self.workflow.func.__code__
         problem = NonDeterminismError(
             f"Workflow {self.workflow.name!r} at {code.co_filename}:{code.co_firstlineno} {ending}, but the "
-            f"history of instance {self.run.instance_id} holds {len(leftovers)} further recorded step(s), first "
-            f"{first.activity_id!r} ({first.event_type}). The code does not match the history; the instance is "
-            "set aside, not failed, and goes on when the matching code is deployed."
+            f"history of instance {self.run.instance_id} holds {len(leftovers)} further recorded "
+            f"step(s), first {first.activity_id!r} ({first.event_type}). The code does not match the "
+            "history; the instance is set aside, not failed, and goes on when the matching code is deployed."
         )
         problem.__cause__ = error
         return problem

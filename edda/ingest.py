@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from edda import clock
+from edda.clock import monotonic
 from edda.cloudevent import Event
 from edda.exceptions import InvalidEventError
 from edda.handlers import EventHandlers
@@ -50,16 +50,16 @@ class Ingest:
         """
         keys = [self._key(event) for event in events]
         planned = [plan for event, key in zip(events, keys, strict=True) for plan in self._plan(event, key)]
-        asked_at = clock.monotonic()
+        asked_at = monotonic()
         definitions = {workflow.name: workflow for workflow, _, _ in planned}
         stored = EventsAccepted(
             tuple(self._inbox_event(event, key) for event, key in zip(events, keys, strict=True)),
             tuple(new for _, new, _ in planned),
         )
         # Submitted together, so that they share a commit.
-        *_, created = await asyncio.gather(
-            *(self._engine.register_definition(workflow) for workflow in definitions.values()),
+        created, _ = await asyncio.gather(
             self._storage.submit(stored),
+            asyncio.gather(*map(self._engine.register_definition, definitions.values())),
         )
         if any(new.lease is None for _, new, _ in planned):
             self._engine.wake()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from edda import clock
+from edda.clock import monotonic
 from edda.exceptions import LockLostError, StorageError
 from edda.run import Run
 from edda.storage.protocol import StorageProtocol
@@ -49,7 +49,7 @@ class HeldLeases:
         runs = list(self._runs.values())
         if not runs:
             return 0
-        asked_at = clock.monotonic()
+        asked_at = monotonic()
         try:
             lost = await self._storage.submit(LeasesRenewed(tuple(run.lease for run in runs)))
         except StorageError:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edda import clock
+from edda.clock import monotonic
 from edda.codec.json import dumps, loads
 from edda.exceptions import LockLostError, LockNotAcquiredError, ShuttingDownError, StorageError
 from edda.execution import Execution, Failed, Outcome, Stopped
@@ -133,7 +133,9 @@ class ReplayEngine:
         loaded = workflow.codec.load_kwargs(stored)
         instance_id = instance_id or new_instance_id(workflow.name)
         timeout = workflow.lock_timeout_seconds if lock_timeout is None else lock_timeout
-        lease = Lease(instance_id, self._services.worker_id, 1, self._lease_seconds(timeout)) if leased else None
+        lease = (
+            Lease(instance_id, self._services.worker_id, 1, self._lease_seconds(timeout)) if leased else None
+        )
         new = NewInstance(
             instance_id,
             workflow.name,
@@ -160,7 +162,7 @@ class ReplayEngine:
     async def _create_and_run(
         self, workflow: AnyWorkflow, new: NewInstance, arguments: dict[str, Any]
     ) -> Outcome | Parked | None:
-        asked_at = clock.monotonic()
+        asked_at = monotonic()
         # Both are submitted at once, so that they share a commit.
         _, created = await asyncio.gather(self.register_definition(workflow), self._storage.submit(new))
         if not created:
@@ -231,7 +233,7 @@ class ReplayEngine:
 
     async def run_claimed(self, claimed: ClaimedInstance) -> Outcome | Parked:
         """Go on with an instance under a fresh lease: resident if possible, else from its history."""
-        asked_at = clock.monotonic()
+        asked_at = monotonic()
         try:
             execution = await self._wake_resident(claimed) or await self._replay(claimed)
         except Exception as error:  # noqa: BLE001 - an instance that cannot be loaded is set aside, whatever the cause
@@ -335,7 +337,7 @@ class ReplayEngine:
             if run.leased or run.ended:
                 return
             answer = await self._claim(run.instance_id, token=run.lease.token)
-            if run.leased:
+            if run.has_lease():  # a claim of all that is due was faster
                 return
             self._residents.take(run.instance_id)
             if isinstance(answer, NotClaimable):
@@ -359,8 +361,12 @@ class ReplayEngine:
             await asyncio.wait(set(self._tasks), timeout=timeout)
         for execution in list(self._running.values()):
             execution.cancel()
-        while self._tasks:
-            await asyncio.wait(set(self._tasks))
+        if self._tasks:
+            _, stuck = await asyncio.wait(set(self._tasks), timeout=timeout)
+            for task in stuck:
+                logger.warning(
+                    "%s does not end; its instance goes on when its lease expires", task.get_name()
+                )
 
 
 def _raise_error(outcome: Outcome | Parked | None) -> None:

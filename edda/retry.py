@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, cast
 
-from edda import clock
+from edda.clock import now
 from edda.exceptions import TerminalError
 from edda.types import JSONObject, JSONValue
 
@@ -139,7 +139,7 @@ class RetryMetadata:
         described: JSONObject = {"error_type": type(error).__name__, "message": _message(error)}
         self.total_attempts = attempt
         self.last_error = described
-        stamp = int(clock.now().timestamp() * 1000)
+        stamp = int(now().timestamp() * 1000)
         self.errors.append({"attempt": attempt, **described, "timestamp_ms": stamp})
         del self.errors[:-_MAX_ERRORS]
 

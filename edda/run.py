@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from edda import clock
+from edda.clock import monotonic
 from edda.codec.json import dumps
 from edda.exceptions import LockLostError, StorageError, WorkflowSuspended
 from edda.hooks import HookDispatcher
@@ -80,11 +80,15 @@ class Run:
         """Go on under this lease."""
         self.lease = lease
         self.leased = True
-        self.trust_lease_from(clock.monotonic())
+        self.trust_lease_from(monotonic())
 
     def trust_lease_from(self, asked_at: float) -> None:
         """Count the lease from before it was asked for, so that it never outlasts the database's."""
         self.lease_good_until = asked_at + self.lease.seconds
+
+    def has_lease(self) -> bool:
+        """Whether the run may write: it is not parked."""
+        return self.leased
 
     def give_up_lease(self) -> None:
         """The run is parked: operations that come now have to regain the lease first."""
@@ -166,7 +170,7 @@ class Run:
 
     def lease_left(self) -> float:
         """Seconds for which this worker may still trust its lease."""
-        return max(0.0, self.lease_good_until - clock.monotonic())
+        return max(0.0, self.lease_good_until - monotonic())
 
     def open_wait(self, step_id: str) -> WaitRecord | None:
         """The wait that an earlier run left open for this step."""
@@ -203,7 +207,7 @@ class Run:
             self.stop(LockLostError(self.instance_id))
         self.check()
         done = asyncio.get_running_loop().create_future()
-        due = clock.monotonic() + (wait.seconds or 0.0)
+        due = monotonic() + (wait.seconds or 0.0)
         self.pending[wait.activity_id] = PendingWait(wait, registered=True, done=done, due=due)
         self.changed.set()
         try:
@@ -228,11 +232,13 @@ class Run:
 
     def next_due(self) -> float | None:
         """The monotonic instant of the first pending wait that has one."""
-        return min((pending.due for pending in self.pending.values() if pending.due is not None), default=None)
+        return min(
+            (pending.due for pending in self.pending.values() if pending.due is not None), default=None
+        )
 
     def fire_due_waits(self) -> None:
         """Let the operations go on whose wait is due."""
-        now = clock.monotonic()
+        now = monotonic()
         for pending in self.pending.values():
             if pending.due is not None and pending.due <= now and not pending.done.done():
                 pending.done.set_result(None)
@@ -257,4 +263,4 @@ class Run:
 
 def due_instant(record: WaitRecord) -> float | None:
     """The monotonic instant at which a wait is due, read off the database's clock."""
-    return None if record.remaining is None else clock.monotonic() + max(0.0, record.remaining)
+    return None if record.remaining is None else monotonic() + max(0.0, record.remaining)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from edda.retry import RetryPolicy
+from edda.types import is_number
 
 # A lease is this part of the leader's, so that a dead worker's instances are found and
 # taken over within one `leader_lease_duration`.
@@ -71,8 +73,8 @@ def _require_text(name: str, value: object) -> None:
         raise ValueError(f"{name} must be a text that is not empty, not {value!r}")
 
 
-def _require_positive(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+def _require_positive(name: str, value: Any) -> None:
+    if not is_number(value) or not value > 0:
         raise ValueError(f"{name} must be a positive number of seconds, not {value!r}")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-JSONValue: TypeAlias = "str | int | float | bool | None | list[JSONValue] | dict[str, JSONValue]"
+JSONValue: TypeAlias = "str | int | float | bool | list[JSONValue] | dict[str, JSONValue] | None"
 JSONObject: TypeAlias = "dict[str, JSONValue]"
 
 # ASGI leaves the contents of its messages open, so these are the one place for untyped dicts.
@@ -51,3 +51,8 @@ class WaitKind(StrEnum):
 
     TIMER = "timer"
     RETRY = "retry"
+
+
+def is_number(value: object) -> bool:
+    """Whether a value that a user gave is a number: not a bool, not NaN."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value  # noqa: PLR0124

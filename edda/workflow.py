@@ -13,6 +13,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, over
 from edda.codec.binding import FunctionCodec
 from edda.context import WorkflowContext
 from edda.ids import derived_instance_id
+from edda.types import is_number
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -112,8 +113,10 @@ def check_lock_timeout(seconds: float | None) -> None:
     """Reject what cannot be the length of a lease."""
     if seconds is None:
         return
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
-        raise ValueError(f"lock_timeout_seconds must be a positive number of seconds or None, not {seconds!r}")
+    if not is_number(seconds) or not seconds > 0:
+        raise ValueError(
+            f"lock_timeout_seconds must be a positive number of seconds or None, not {seconds!r}"
+        )
 
 
 _registry: dict[str, Workflow[Any, Any]] = {}
@@ -261,8 +264,7 @@ def current_engine(doing: str) -> EnginePort:
         return _explicit[0]
     if not _initialized:
         raise RuntimeError(
-            "Replay engine not initialized. "
-            f"Ensure EddaApp is properly initialized before {doing} workflows."
+            f"Replay engine not initialized. Ensure EddaApp is properly initialized before {doing} workflows."
         )
     if len({engine.db_url for engine in _initialized}) > 1:
         raise RuntimeError("More than one EddaApp is initialized; use app.activate() to choose one")

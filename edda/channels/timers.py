@@ -6,13 +6,13 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
-from edda import clock
+from edda.clock import now
 from edda.context import WorkflowContext
 from edda.run import Run
 from edda.steps import StepCall, call_step, perform
 from edda.storage.records import HistoryRecord
 from edda.storage.writes import NewWait
-from edda.types import EventType, JSONObject, WaitKind
+from edda.types import EventType, JSONObject, WaitKind, is_number
 
 
 class _TimerStep:
@@ -40,7 +40,7 @@ class _TimerStep:
         expired: JSONObject = {
             "result": None,
             "timer_id": self._step_id,
-            "expires_at": clock.now().isoformat(),
+            "expires_at": now().isoformat(),
         }
         await run.record(self._step_id, EventType.TIMER_EXPIRED, expired, ends_wait=waits)
 
@@ -56,7 +56,7 @@ def sleep(ctx: WorkflowContext, seconds: float, timer_id: str | None = None) -> 
 
         await sleep(ctx, 60)
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds != seconds:  # noqa: PLR0124
+    if not is_number(seconds):
         raise TypeError(f"seconds must be a number, not {seconds!r}")
     return _sleep(ctx, call_step(ctx, "sleep", timer_id), "sleep", float(seconds), None)
 

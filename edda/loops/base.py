@@ -7,7 +7,7 @@ import contextlib
 import logging
 from abc import ABC, abstractmethod
 
-from edda import clock
+from edda.clock import monotonic
 from edda.exceptions import StorageError
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Loop(ABC):
 
     def wake_in(self, seconds: float) -> None:
         """Have the next round in this time, or earlier."""
-        self._next_at = min(self._next_at, clock.monotonic() + seconds)
+        self._next_at = min(self._next_at, monotonic() + seconds)
         self._changed.set()
 
     async def _run(self) -> None:
@@ -73,14 +73,14 @@ class Loop(ABC):
             await self._until_next()
 
     async def _until_next(self) -> None:
-        while not self._stopping and (pause := self._next_at - clock.monotonic()) > 0:
+        while not self._stopping and (pause := self._next_at - monotonic()) > 0:
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), pause)
 
     async def _guarded_round(self) -> float:
         try:
-            pause = await self.round()
+            pause: float = await self.round()
         except StorageError as error:
             self._errors += 1
             logger.warning("Loop %s: %s", self.name, error, extra={"loop": self.name})
@@ -90,4 +90,4 @@ class Loop(ABC):
         else:
             self._errors = 0
             return pause
-        return min(_FIRST_PAUSE_AFTER_ERROR * 2 ** min(self._errors, 10), _LONGEST_PAUSE_AFTER_ERROR)
+        return min(_FIRST_PAUSE_AFTER_ERROR * 2.0 ** min(self._errors, 10), _LONGEST_PAUSE_AFTER_ERROR)
