@@ -63,6 +63,7 @@ class Run:
         self.journal = Journal(history)
         self.turnstile = Turnstile(record.activity_id for record in history)
         self.pending: dict[str, PendingWait] = {}
+        self.abandoned_waits: list[str] = []
         self.in_flight = 0
         self.changed = asyncio.Event()
         self.stopped_by: Exception | None = None
@@ -190,6 +191,10 @@ class Run:
         self.changed.set()
         try:
             await pending.done
+        except asyncio.CancelledError:
+            if pending.registered:
+                self.abandoned_waits.append(wait.activity_id)
+            raise
         finally:
             self.in_flight += 1
             del self.pending[wait.activity_id]

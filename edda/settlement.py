@@ -12,7 +12,7 @@ from edda.execution import Completed, Execution, Failed, Outcome, Parked, Stoppe
 from edda.hooks import HookDispatcher
 from edda.storage.protocol import StorageProtocol
 from edda.storage.writes import Parked as ParkedUntil
-from edda.storage.writes import RunFinished, RunParked, RunReleased, Verdict
+from edda.storage.writes import RunFinished, RunParked, RunReleased, Verdict, WaitsEnded
 from edda.types import EventType, JSONObject, Status
 
 logger = logging.getLogger(__name__)
@@ -91,10 +91,14 @@ class Settlement:
         run = execution.run
         run.give_up_lease()
         write = RunParked(run.lease, outcome.status, outcome.current_activity_id, outcome.waits)
+        run.note_all_registered()
+        if run.abandoned_waits:  # else they would make it due again and again
+            ended = WaitsEnded(run.lease, tuple(run.abandoned_waits))
+            run.abandoned_waits.clear()
+            await self._storage.submit(ended, within=run.lease_left())
         answer = await self._storage.submit(write, within=run.lease_left())
         if isinstance(answer, Verdict):
             return Stopped(LockLostError(run.instance_id))
-        run.note_all_registered()
         return answer
 
     async def _release(self, execution: Execution, outcome: Stopped, attempts: int) -> Outcome:

@@ -21,6 +21,7 @@ from edda.storage.writes import (
     RunParked,
     RunReleased,
     StepRecorded,
+    WaitsEnded,
     WaitsRegistered,
     Write,
 )
@@ -36,6 +37,7 @@ _HANDLERS: dict[type[Write[Any]], Handler] = {
     NewInstance: instances.create,
     WaitsRegistered: recording.register_waits,
     StepRecorded: recording.record_steps,
+    WaitsEnded: recording.end_waits,
     appending.RowAppended: appending.append,
     RunParked: settlement.park,
     RunFinished: settlement.finish,

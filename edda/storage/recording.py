@@ -11,7 +11,14 @@ from edda.storage import history, inbox, instances, leases, waits
 from edda.storage.dialects.base import Attempt, ContentionError, Dialect
 from edda.storage.leases import LeaseState
 from edda.storage.records import HistoryRecord, Lease
-from edda.storage.writes import AlreadyRecorded, EventsAccepted, StepRecorded, Verdict, WaitsRegistered
+from edda.storage.writes import (
+    AlreadyRecorded,
+    EventsAccepted,
+    StepRecorded,
+    Verdict,
+    WaitsEnded,
+    WaitsRegistered,
+)
 
 StepAnswer = Verdict | AlreadyRecorded
 
@@ -69,6 +76,18 @@ def register_waits(
     if waits.register(connection, dialect, [(write.lease, wait) for write in writes for wait in write.waits]):
         return [Verdict.ACCEPTED] * len(writes)
     held = leases.states(connection, dialect, (write.lease.instance_id for write in writes))
+    return [Verdict.ACCEPTED if _is_held(held, write.lease) else Verdict.LEASE_LOST for write in writes]
+
+
+def end_waits(
+    connection: Connection, dialect: Dialect, writes: Sequence[WaitsEnded], attempt: Attempt
+) -> list[Verdict]:
+    """Remove waits that runs have given up."""
+    held = leases.states(connection, dialect, (write.lease.instance_id for write in writes))
+    good = [write for write in writes if _is_held(held, write.lease)]
+    steps = [(write.lease.instance_id, step) for write in good for step in write.activity_ids]
+    if steps:
+        waits.end(connection, dialect, steps)
     return [Verdict.ACCEPTED if _is_held(held, write.lease) else Verdict.LEASE_LOST for write in writes]
 
 

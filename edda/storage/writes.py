@@ -125,6 +125,14 @@ class WaitsRegistered(Write[Verdict]):
 
 
 @dataclass(frozen=True, slots=True)
+class WaitsEnded(Write[Verdict]):
+    """Open waits that the run has given up: they must not wake it any more."""
+
+    lease: Lease
+    activity_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Parked:
     """The run is parked; seconds until it is due by the database's clock, None: never."""
 
