@@ -11,14 +11,26 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Any, ClassVar
 
-from sqlalchemy import URL, ColumnElement, Connection, FromClause, Insert, Select, Table, bindparam
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Delete,
+    FromClause,
+    Insert,
+    Select,
+    Table,
+    Update,
+    bindparam,
+)
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.sql.base import Executable
 from sqlalchemy.types import TypeEngine
 
+from edda.storage.columns import UTCDateTime
 from edda.storage.committers import Committer
 
 Row = tuple[Any, ...]
@@ -65,6 +77,11 @@ class Incoming:
             raise TypeError("the rows come one by one, as parameters")
         return self.source
 
+    @property
+    def times(self) -> tuple[int, ...]:
+        """The positions of the columns that hold times."""
+        return tuple(n for n, type_ in enumerate(self.types.values()) if isinstance(type_, UTCDateTime))
+
     def __getitem__(self, name: str) -> ColumnElement[Any]:
         return self.columns[name]
 
@@ -77,12 +94,28 @@ class Guard:
     conditions: tuple[ColumnElement[bool], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RowsStatement:
     """A statement together with the rows it takes in, whose values are in the order of their columns."""
 
-    statement: Executable
+    statement: Insert | Update | Delete
     incoming: Incoming
+
+
+def with_texts_for_times(rows: Sequence[Row], positions: Sequence[int]) -> Sequence[Row]:
+    """The rows with their times as SQL spells them, in UTC, for drivers that are sent plain values."""
+    if not positions:
+        return rows
+    return [
+        tuple(_as_text(value) if position in positions else value for position, value in enumerate(row))
+        for row in rows
+    ]
+
+
+def _as_text(moment: datetime | None) -> str | None:
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 class Dialect(ABC):

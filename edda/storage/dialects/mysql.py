@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC
 from typing import Any
 
 from pydantic_core import to_json
@@ -31,7 +30,16 @@ from sqlalchemy.types import TypeEngine
 
 from edda.storage.columns import UTCDateTime
 from edda.storage.committers import AsyncCommitter, Committer
-from edda.storage.dialects.base import ContentionError, Dialect, Failure, Guard, Incoming, Row, RowsStatement
+from edda.storage.dialects.base import (
+    ContentionError,
+    Dialect,
+    Failure,
+    Guard,
+    Incoming,
+    Row,
+    RowsStatement,
+    with_texts_for_times,
+)
 
 CONNECT_SECONDS = 10
 MIGRATION_SECONDS = 600
@@ -128,10 +136,7 @@ class MySQLDialect(Dialect):
         return Incoming({name: source.c[name] for name in columns}, columns, source)
 
     def run(self, connection: Connection, statement: RowsStatement, rows: Sequence[Row]) -> int:
-        times = [
-            n for n, type_ in enumerate(statement.incoming.types.values()) if isinstance(type_, UTCDateTime)
-        ]
-        sent = [_with_plain_times(row, times) for row in rows] if times else rows
+        sent = with_texts_for_times(rows, statement.incoming.times)
         return connection.execute(statement.statement, {_ROWS: to_json(sent).decode()}).rowcount
 
     def insert_absent(
@@ -175,14 +180,6 @@ def _column_type(type_: TypeEngine[Any]) -> str:
     if isinstance(type_, BigInteger):
         return "BIGINT"
     return "DOUBLE" if isinstance(type_, Double) else "LONGTEXT"
-
-
-def _with_plain_times(row: Row, times: Sequence[int]) -> Row:
-    values = list(row)
-    for position in times:
-        if (moment := values[position]) is not None:
-            values[position] = moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
-    return tuple(values)
 
 
 def _prepare_writer(connection: Connection) -> None:
