@@ -26,7 +26,7 @@ def find_due(
 def _select_due(dialect: Dialect) -> Select[Any]:
     query = (
         select(*claim_columns(dialect))
-        .where(_table.due_at <= dialect.now(), _table.workflow_name.in_(bindparam("names", expanding=True)))
+        .where(_table.due_at <= dialect.now(), dialect.among(_table.workflow_name, "names"))
         .order_by(_table.due_at)
         .limit(bindparam("count"))
         .with_for_update(skip_locked=True)
@@ -78,7 +78,7 @@ async def seconds_until_due(
 def _select_first(dialect: Dialect) -> Select[Any]:
     query = (
         select(dialect.until(_table.due_at))
-        .where(_table.due_at.is_not(None), _table.workflow_name.in_(bindparam("names", expanding=True)))
+        .where(_table.due_at.is_not(None), dialect.among(_table.workflow_name, "names"))
         .order_by(_table.due_at)
         .limit(1)
     )

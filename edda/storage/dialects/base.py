@@ -179,6 +179,10 @@ class Dialect(ABC):
     def read_by_index(self, query: Select[Any], table: Table, index: str) -> Select[Any]:
         """The query, held to this index where the planner might not take it by itself."""
 
+    def among(self, column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+        """As :meth:`member`, for rows that are read in the order of an index and only filtered by this."""
+        return self.member(column, name)
+
     # -- statements that take in rows ------------------------------------------------
 
     @abstractmethod

@@ -98,10 +98,15 @@ class PostgreSQLDialect(Dialect):
         """As it is: the planner takes the index."""
         return query
 
+    def among(self, column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+        # Of the bare column the planner would make a condition of the index, and then
+        # the index no longer gives its rows in order: all that are due would be sorted.
+        return self.member(column.concat(""), name)
+
     def incoming(self, **columns: TypeEngine[Any]) -> Incoming:
         arrays = [bindparam(_PREFIX + name, type_=ARRAY(type_)) for name, type_ in columns.items()]
         names = [column(name, type_) for name, type_ in columns.items()]
-        source = func.unnest(*arrays).table_valued(*names, name="incoming").render_derived()
+        source = func.unnest(*arrays).table_valued(*names).render_derived(name="incoming")
         return Incoming({name: source.c[name] for name in columns}, columns, source)
 
     def run(self, connection: Connection, statement: RowsStatement, rows: Sequence[Row]) -> int:
@@ -158,7 +163,7 @@ def _prepare_writer(connection: Connection) -> None:
     connection.detach()
     # All statements of the writer are index probes. A plan made while the tables were
     # small would otherwise read them whole until the next ANALYZE.
-    for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"):
+    for setting in ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit"):
         connection.execute(text(f"SET {setting} = off"))
     connection.commit()
 
