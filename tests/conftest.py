@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from edda.app import EddaApp
+from tests.support.apps import Apps
 from tests.support.databases import Databases
 from tests.support.reaper import Reaper
 from tests.support.server import DatabaseServer
@@ -41,6 +43,22 @@ async def database_url(
     """
     async with databases.fresh(request.param, tmp_path) as url:
         yield url
+
+
+@pytest.fixture
+async def apps(database_url: str) -> AsyncIterator[Apps]:
+    """Makes apps on the database of the test; those still up at its end are shut down."""
+    apps = Apps(database_url)
+    try:
+        yield apps
+    finally:
+        await apps.close()
+
+
+@pytest.fixture
+async def app(apps: Apps) -> EddaApp:
+    """An initialised app on the database of the test."""
+    return await apps.start()
 
 
 @pytest.fixture(params=["postgresql", "mysql"])

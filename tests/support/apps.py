@@ -1,0 +1,81 @@
+"""Apps for tests: made on one database, shut down at the end, and what tests ask of their instances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edda.app import EddaApp
+from edda.replay import ReplayEngine
+from edda.types import JSONObject
+from tests.support.eventually import eventually
+
+
+class Apps:
+    """Makes apps on one database and shuts down those that are still up at the end."""
+
+    def __init__(self, database_url: str) -> None:
+        self.database_url = database_url
+        self._made: list[EddaApp] = []
+
+    def make(self, service_name: str = "tests", **options: Any) -> EddaApp:
+        """An app that is not initialised; ``options`` go to its constructor."""
+        app = EddaApp(service_name, options.pop("db_url", self.database_url), **options)
+        self._made.append(app)
+        return app
+
+    async def start(self, service_name: str = "tests", **options: Any) -> EddaApp:
+        """An initialised app."""
+        app = self.make(service_name, **options)
+        await app.initialize()
+        return app
+
+    async def close(self) -> None:
+        for app in self._made:
+            await app.shutdown()
+
+
+def engine_of(app: EddaApp) -> ReplayEngine:
+    """The engine of an initialised app."""
+    assert app.replay_engine is not None
+    return app.replay_engine
+
+
+def always_replay(app: EddaApp) -> None:
+    """Keep no parked run in memory from now on: each wake-up replays the history."""
+    engine = engine_of(app)
+    engine._residents._limit = 0
+    for execution in engine._residents.take_all():
+        engine._dismiss(execution)
+
+
+async def instance(app: EddaApp, instance_id: str) -> JSONObject:
+    """The row of an instance that exists."""
+    row = await app.storage.get_instance(instance_id)
+    assert row is not None, f"no instance {instance_id}"
+    return row
+
+
+async def reached(
+    app: EddaApp, instance_id: str, status: str = "completed", *, within: float = 15
+) -> JSONObject:
+    """Wait until the instance has this status; returns its row."""
+
+    async def check() -> JSONObject:
+        row = await instance(app, instance_id)
+        assert row["status"] == status, row
+        return row
+
+    return await eventually(check, within=within)
+
+
+async def result_of(app: EddaApp, instance_id: str, *, within: float = 15) -> Any:
+    """Wait until the instance is completed; returns what its function returned."""
+    row = await reached(app, instance_id, within=within)
+    assert isinstance(row["output_data"], dict)
+    return row["output_data"]["result"]
+
+
+async def steps_of(app: EddaApp, instance_id: str) -> list[tuple[str, str]]:
+    """The ids and kinds of the recorded steps, in the order of recording."""
+    rows = await app.storage.get_history(instance_id)
+    return [(str(row["activity_id"]), str(row["event_type"])) for row in rows]
