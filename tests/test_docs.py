@@ -1,0 +1,165 @@
+"""What the documentation says works: its code, its commands, its links, its docstrings."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.served import completed, serve
+from tests.support.workers import PROJECT, Workers
+
+README = PROJECT / "README.md"
+EXAMPLE = PROJECT / "examples" / "order_saga.py"
+DOCUMENTS = [
+    README,
+    PROJECT / "CONTRIBUTING.md",
+    PROJECT / "benchmarks/README.md",
+    *PROJECT.glob("docs/**/*.md"),
+]
+ADDRESS = "localhost:8000"  # where the documents expect the server
+
+
+def _readme_block(language: str, beginning: str = "") -> str:
+    blocks: list[str] = re.findall(
+        rf"^```{language}\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE
+    )
+    [block] = [block for block in blocks if block.startswith(beginning)]
+    return block.strip()
+
+
+def _curls_of_example() -> list[str]:
+    docstring = ast.get_docstring(ast.parse(EXAMPLE.read_text())) or ""
+    commands: list[str] = re.findall(r"^    (curl .*?)\n\n", docstring, re.DOTALL | re.MULTILINE)
+    return commands
+
+
+async def _run_curl(workers: Workers, command: str, port: int) -> int:
+    """The command exactly as it stands, apart from where its connection leads."""
+    redirected = command.replace("curl ", f"curl --silent --connect-to {ADDRESS}:127.0.0.1:{port} ", 1)
+    curl = await workers.start_command("sh", "-c", redirected)
+    assert await curl.wait() == 0, curl.output
+    status = re.match(r"HTTP/1\.1 (\d+)", curl.output)
+    assert status is not None, curl.output
+    return int(status[1])
+
+
+async def _send_as_curl_would(workers: Workers, command: str, port: int) -> int:
+    """The request that the command describes, sent without curl."""
+    words = shlex.split(command)
+    assert words[:2] == ["curl", "-i"]
+    url, body, headers = "", "", {}
+    options = iter(words[2:])
+    for word in options:
+        if word == "-H":
+            name, _, value = next(options).partition(": ")
+            headers[name] = value
+        elif word == "-d":
+            body = next(options)
+        else:
+            url = word
+    assert url == f"http://{ADDRESS}/"
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("POST", "/", body, headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+SENDERS = [
+    pytest.param(
+        _run_curl,
+        id="curl",
+        marks=pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed"),
+    ),
+    pytest.param(_send_as_curl_would, id="without curl"),
+]
+
+
+async def _serve_example(workers: Workers, directory: Path) -> int:
+    env = {"EDDA_STEP_SECONDS": "0"}
+    _, port = await serve(workers, "order_saga:app", app_dir=EXAMPLE.parent, cwd=directory, env=env)
+    return port
+
+
+async def _results(database: Path, count: int) -> list[Any]:
+    def check() -> list[Any]:
+        results = list(completed(database, "order_saga").values())
+        assert len(results) == count
+        return results
+
+    return await eventually(check)
+
+
+@pytest.mark.parametrize("send", SENDERS)
+async def test_the_request_of_the_readme_starts_a_workflow_of_the_example(
+    workers: Workers, tmp_path: Path, send: Callable[..., Any]
+) -> None:
+    port = await _serve_example(workers, tmp_path)
+    assert await send(workers, _readme_block("sh", "curl "), port) == 202
+    [result] = await _results(tmp_path / "order_saga.db", 1)
+    assert result["order_id"] == "o-1001"
+
+
+async def test_the_requests_in_the_example_start_a_workflow_each(workers: Workers, tmp_path: Path) -> None:
+    port = await _serve_example(workers, tmp_path)
+    commands = _curls_of_example()
+    for command in commands:
+        assert await _send_as_curl_would(workers, command.replace("\\\n", ""), port) == 202
+    results = await _results(tmp_path / "order_saga.db", 3)
+    assert sorted(result["order_id"] for result in results) == ["o-1001", "o-1002", "o-1003"]
+
+
+async def test_the_code_of_the_readme_is_an_app_that_completes_its_workflow(
+    workers: Workers, tmp_path: Path
+) -> None:
+    (tmp_path / "orders.py").write_text(_readme_block("python"))
+    _, port = await serve(workers, "orders:app", app_dir=tmp_path, cwd=tmp_path)
+    assert await _send_as_curl_would(workers, _readme_block("sh", "curl "), port) == 202
+    [result] = await _results(tmp_path / "orders.db", 1)
+    assert result == {"reservation": "reservation-o-1001", "payment": "payment-o-1001"}
+
+
+def test_the_commands_of_the_documents_are_in_the_makefile() -> None:
+    makefile = (PROJECT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    named = {
+        name
+        for document in DOCUMENTS
+        for name in re.findall(r"(?:^|`)make ([a-z]+)", document.read_text(), re.MULTILINE)
+    }
+    assert {"demo", "test"} <= named <= targets
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(PROJECT).as_posix())
+def test_links_lead_to_files_that_exist(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)", document.read_text())
+    local = [link for link in links if "://" not in link]
+    assert [link for link in local if not (document.parent / link).exists()] == []
+
+
+def _modules_with_examples() -> list[str]:
+    paths = sorted((PROJECT / "edda").rglob("*.py"))
+    return [
+        path.relative_to(PROJECT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+        for path in paths
+        if ">>> " in path.read_text()
+    ]
+
+
+@pytest.mark.parametrize("name", _modules_with_examples())
+def test_the_examples_in_docstrings_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.import_module("edda.workflow"), "_registry", {})
+    outcome = doctest.testmod(importlib.import_module(name))
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
