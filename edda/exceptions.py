@@ -16,6 +16,7 @@
         ├ InvalidRequiredFields         also a ValueError: a required attribute cannot be used
         ├ InvalidEventError             an event is refused; __cause__ says why
         └ StorageError                  the database failed, and bounded retries did not help
+           └ TransactionLostError          nothing of this transaction was stored
     BaseException
      └ WorkflowSignal                   steers the engine; ``except Exception`` does not see it
         └ WorkflowSuspended             ends a run that was evicted, superseded or drained
@@ -101,6 +102,10 @@ class StoredValueError(EddaError, ValueError):
 
 class StorageError(EddaError):
     """The database failed, or holds a schema this version cannot work with."""
+
+
+class TransactionLostError(StorageError):
+    """The database was in trouble and nothing of the transaction was stored; it can be done again."""
 
 
 class WorkflowSignal(BaseException):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from edda.storage.records import HistoryRecord, InstanceRecord, WaitRecord
 from edda.storage.writes import Write
@@ -63,7 +65,62 @@ class InspectionPort(Protocol):
         ...
 
 
-class StorageProtocol(WriterPort, ReaderPort, InspectionPort, Protocol):
+class SavepointPort(Protocol):
+    """A savepoint that was set."""
+
+    async def commit(self) -> None:
+        """Keep what happened since."""
+        ...
+
+    async def rollback(self) -> None:
+        """Undo what happened since."""
+        ...
+
+
+class TransactionPort(Protocol):
+    """A real transaction: statements of the user, and writes of the library, in one commit."""
+
+    @property
+    def session(self) -> AsyncSession:
+        """Where the user's statements go; the first one begins the transaction."""
+        ...
+
+    @property
+    def began(self) -> bool:
+        """Whether anything went through the session."""
+        ...
+
+    async def savepoint(self) -> SavepointPort:
+        """Set a savepoint."""
+        ...
+
+    async def commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
+        """Execute the writes, commit, and return their answers; a refused one rolls back everything.
+
+        Raises :class:`edda.exceptions.TransactionLostError` when the database was in
+        trouble and nothing was stored, and the database's own error when it refuses the
+        user's rows.
+        """
+        ...
+
+    async def rollback(self) -> None:
+        """Undo everything."""
+        ...
+
+    def is_trouble(self, error: BaseException) -> bool:
+        """Whether an error out of the user's statements is trouble of this database."""
+        ...
+
+
+class TransactionsPort(Protocol):
+    """Real transactions, for those who ask."""
+
+    def transaction(self) -> TransactionPort:
+        """A transaction that begins with its first statement."""
+        ...
+
+
+class StorageProtocol(TransactionsPort, WriterPort, ReaderPort, InspectionPort, Protocol):
     """All ports together, with the life cycle."""
 
     async def open(self, *, migrate: bool) -> None:

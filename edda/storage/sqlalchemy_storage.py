@@ -20,8 +20,9 @@ from edda.storage.committers import Committer
 from edda.storage.connection import create_engine, describe, dialect_of, parse
 from edda.storage.dialects.base import Attempt, Failure
 from edda.storage.records import HistoryRecord, InstanceRecord, WaitRecord
+from edda.storage.transactions import DatabaseTransaction
 from edda.storage.writer import GroupCommitWriter, reason
-from edda.storage.writes import Write
+from edda.storage.writes import StepRecorded, Write
 from edda.types import EventType, JSONObject, JSONValue
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class SQLAlchemyStorage:
             self.engine = self.dialect.adopt_engine(database)
         self._is_own_engine = self.engine is not database
         self._writer: GroupCommitWriter | None = None
+        self._sessions: AsyncEngine | None = None
         self.gate = asyncio.Lock()
 
     # -- life cycle -----------------------------------------------------------------
@@ -87,6 +89,7 @@ class SQLAlchemyStorage:
             raise
         self._writer = GroupCommitWriter(committer, self._apply, self.dialect.classify)
         self._writer.start()
+        self._sessions = self.dialect.create_session_engine(self.engine, self.gate)
 
     async def _prepare(self, committer: Committer, job: Callable[[Connection], None]) -> None:
         deadline = monotonic() + OPENING_SECONDS
@@ -117,6 +120,9 @@ class SQLAlchemyStorage:
             await self._dispose()
 
     async def _dispose(self) -> None:
+        sessions, self._sessions = self._sessions, None
+        if sessions is not None and sessions is not self.engine:
+            await sessions.dispose()
         if self._is_own_engine:
             await self.engine.dispose()
 
@@ -145,6 +151,19 @@ class SQLAlchemyStorage:
                 raise StorageError(f"Unknown instance {instance_id}")
             case Appended.RECORDED_ALREADY:
                 raise StorageError(f"Activity {activity_id} is already recorded for instance {instance_id}")
+
+    def transaction(self) -> DatabaseTransaction:
+        """A transaction for statements of the user, which begins with the first of them."""
+        if self._sessions is None:
+            raise StorageError("The storage is not open")
+        return DatabaseTransaction(
+            self._sessions, apply=self._apply, classify=self.dialect.classify, is_recorded=self._is_recorded
+        )
+
+    async def _is_recorded(self, step: StepRecorded) -> bool:
+        records = await self.load_history(step.lease.instance_id)
+        row = (step.activity_id, step.event_type, step.event_data)
+        return any((record.activity_id, record.event_type, record.event_data) == row for record in records)
 
     # -- reads ----------------------------------------------------------------------
 

@@ -145,6 +145,10 @@ class Dialect(ABC):
         can write, it is held for each.
         """
 
+    def create_session_engine(self, engine: AsyncEngine, gate: asyncio.Lock) -> AsyncEngine:
+        """The engine for transactions of users; the one for reads, unless writers need another."""
+        return engine
+
     @abstractmethod
     def lock_migration(self, connection: Connection) -> None:
         """Let one process at a time go on, until :meth:`unlock_migration` or the end of the transaction."""

@@ -32,6 +32,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 from sqlalchemy.types import TypeEngine
+from sqlalchemy.util import await_only
 
 import edda.clock
 from edda.ids import new_worker_id
@@ -57,6 +58,7 @@ _BROKEN = frozenset(
 )
 _PRIMARY_CODE = 0xFF
 _PREFIX = "in_"
+_AT_GATE = "edda_at_gate"
 # The text of a time without its offset, which is always UTC.
 _STORED_LENGTH = len("2000-01-01 00:00:00.000000")
 
@@ -100,6 +102,29 @@ class SQLiteDialect(Dialect):
         event.listen(writer, "begin", _begin_as_writer)
         in_memory = "vfs" in engine.url.query
         return ThreadCommitter(writer, gate, keeper=writer.connect() if in_memory else None)
+
+    def create_session_engine(self, engine: AsyncEngine, gate: asyncio.Lock) -> AsyncEngine:
+        """Transactions that begin as writers, each while it holds the gate."""
+        sessions = create_async_engine(
+            engine.url,
+            poolclass=AsyncAdaptedQueuePool,
+            max_overflow=-1,  # they queue at the gate, not for a connection
+            connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
+        )
+
+        def begin(connection: Connection) -> None:
+            await_only(gate.acquire())
+            connection.info[_AT_GATE] = True
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+        def leave(_: object, record: Any) -> None:
+            if record.info.pop(_AT_GATE, False):
+                gate.release()
+
+        event.listen(sessions.sync_engine, "connect", _set_up)
+        event.listen(sessions.sync_engine, "begin", begin)
+        event.listen(sessions.sync_engine, "checkin", leave)
+        return sessions
 
     def lock_migration(self, connection: Connection) -> None:
         """Nothing to do: the transaction began as the one writer."""
