@@ -49,7 +49,7 @@ class Activity(Generic[P, R]):
         :class:`~edda.RetryExhaustedError` with the last error as its cause.
         """
         activity_id = kwargs.pop("activity_id", None)
-        return self._step(ctx, call_step(ctx, self.name, activity_id), args, kwargs)
+        return self._step(ctx, call_step(ctx.run, self.name, activity_id), args, kwargs)
 
     async def _step(
         self, ctx: WorkflowContext, call: StepCall, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -66,7 +66,7 @@ class Activity(Generic[P, R]):
             retry_policy=self.retry_policy,
             attempt=attempt,
         )
-        outcome: R = await perform(ctx, call, step)
+        outcome: R = await perform(ctx.run, call, step)
         return outcome
 
     async def _invoke(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from edda.context import WorkflowContext
 from edda.exceptions import NonDeterminismError
 from edda.run import Run
 from edda.storage.records import HistoryRecord
@@ -25,9 +24,9 @@ class StepCall:
     reused: bool = False
 
 
-def call_step(ctx: WorkflowContext, base: str, given: str | None = None) -> StepCall:
+def call_step(run: Run, base: str, given: str | None = None) -> StepCall:
     """Take the id of an operation at the moment it is called."""
-    journal = ctx.run.journal
+    journal = run.journal
     if given is None:
         return StepCall(journal.take(base))
     return StepCall(given, reused=not journal.take_given(given))
@@ -53,9 +52,8 @@ class Operation(Protocol[T_co]):
         ...
 
 
-async def perform(ctx: WorkflowContext, call: StepCall, operation: Operation[T_co]) -> T_co:
+async def perform(run: Run, call: StepCall, operation: Operation[T_co]) -> T_co:
     """Return the recorded outcome of the operation, or perform it."""
-    run = ctx.run
     run.check()
     if call.reused:
         raise ValueError(f"Activity ID {call.step_id!r} is already used in this workflow run")

@@ -58,7 +58,7 @@ def sleep(ctx: WorkflowContext, seconds: float, timer_id: str | None = None) -> 
     """
     if not is_number(seconds):
         raise TypeError(f"seconds must be a number, not {seconds!r}")
-    return _sleep(ctx, call_step(ctx, "sleep", timer_id), "sleep", float(seconds), None)
+    return _sleep(ctx, call_step(ctx.run, "sleep", timer_id), "sleep", float(seconds), None)
 
 
 def sleep_until(
@@ -75,14 +75,14 @@ def sleep_until(
     """
     if target_time.tzinfo is None or target_time.utcoffset() is None:
         raise ValueError("target_time must be timezone-aware")
-    call = call_step(ctx, "sleep_until", timer_id)
+    call = call_step(ctx.run, "sleep_until", timer_id)
     return _sleep(ctx, call, "sleep_until", None, target_time.astimezone(UTC))
 
 
 async def _sleep(
     ctx: WorkflowContext, call: StepCall, base: str, seconds: float | None, at: datetime | None
 ) -> None:
-    await perform(ctx, call, _TimerStep(call.step_id, base=base, seconds=seconds, at=at))
+    await perform(ctx.run, call, _TimerStep(call.step_id, base=base, seconds=seconds, at=at))
 
 
 wait_timer = sleep
