@@ -10,7 +10,7 @@ from typing import Any
 
 from edda.clock import monotonic
 from edda.context import WorkflowContext, current_context
-from edda.exceptions import EddaError, LockLostError, NonDeterminismError, ShuttingDownError, StorageError
+from edda.exceptions import EddaError, NonDeterminismError, ShuttingDownError, StorageError
 from edda.run import Run
 from edda.storage.records import HistoryRecord
 from edda.storage.writes import NewWait, Verdict, WaitsRegistered
@@ -120,7 +120,7 @@ class Execution:
                 WaitsRegistered(run.lease, waits), within=run.lease_left()
             )
             if verdict is Verdict.LEASE_LOST:
-                run.stop(LockLostError(run.instance_id))
+                run.lose_lease()
                 return
             run.note_registered(await run.services.storage.load_waits(run.instance_id))
         except StorageError as error:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from edda.clock import monotonic
-from edda.exceptions import LockLostError, StorageError
+from edda.exceptions import StorageError
 from edda.run import Run
 from edda.storage.protocol import StorageProtocol
 from edda.storage.writes import LeasesRenewed
-
-logger = logging.getLogger(__name__)
 
 
 class HeldLeases:
@@ -59,18 +56,10 @@ class HeldLeases:
             if run.instance_id not in lost:
                 run.trust_lease_from(asked_at)
             elif self._runs.get(run.instance_id) is run:
-                self._stop(run)
+                run.lose_lease()
         return len(runs) - len(lost)
 
     def _stop_expired(self, runs: list[Run]) -> None:
         for run in runs:
             if run.lease_left() == 0 and self._runs.get(run.instance_id) is run:
-                self._stop(run)
-
-    def _stop(self, run: Run) -> None:
-        logger.warning(
-            "Lost the lease of %s; the instance continues elsewhere",
-            run.instance_id,
-            extra={"instance_id": run.instance_id},
-        )
-        run.stop(LockLostError(run.instance_id))
+                run.lose_lease()

@@ -309,7 +309,7 @@ class ReplayEngine:
                 del self._running[run.instance_id]
         if isinstance(settled, Parked):
             self._keep(execution, settled)
-        elif isinstance(settled, Stopped) and not run.stopped:
+        elif isinstance(settled, Stopped):  # a body that was about to park is still there
             run.stop(settled.reason)
             self._dismiss(execution)
         return settled

@@ -8,6 +8,7 @@ waits is left and the run can park.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
@@ -23,6 +24,8 @@ from edda.storage.protocol import StorageProtocol
 from edda.storage.records import HistoryRecord, Lease, WaitRecord
 from edda.storage.writes import AlreadyRecorded, NewWait, StepRecorded, Verdict, WaitsRegistered
 from edda.types import EventType, JSONObject, WaitKind
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,18 @@ class Run:
             self.stopped_by = reason
         self._end_waits()
 
+    def lose_lease(self) -> LockLostError:
+        """End the run because its lease is no longer good, and say so once."""
+        lost = LockLostError(self.instance_id)
+        if self.stopped_by is None:
+            logger.warning(
+                "Lost the lease of %s; the instance continues elsewhere",
+                self.instance_id,
+                extra={"instance_id": self.instance_id},
+            )
+        self.stop(lost)
+        return lost
+
     def close(self) -> None:
         """The body has ended: branches that outlive it may finish a step, but begin none."""
         self.closed = True
@@ -164,7 +179,7 @@ class Run:
         if isinstance(answer, AlreadyRecorded):
             return answer.record
         if answer is Verdict.LEASE_LOST:
-            self.stop(LockLostError(self.instance_id))
+            self.lose_lease()
             raise self.signal()
         await self.turnstile.pass_live()
         return None
@@ -209,7 +224,7 @@ class Run:
             self.stop(error)
             raise self.signal() from error
         if verdict is Verdict.LEASE_LOST:
-            self.stop(LockLostError(self.instance_id))
+            self.lose_lease()
         self.check()
         done = asyncio.get_running_loop().create_future()
         due = monotonic() + (wait.seconds or 0.0)

@@ -62,7 +62,7 @@ class Settlement:
             RunFinished(run.lease, Status.COMPLETED, dumps(output)), within=run.lease_left()
         )
         if verdict is Verdict.LEASE_LOST:
-            return Stopped(LockLostError(run.instance_id))
+            return Stopped(run.lose_lease())
         await self._hooks.call("on_workflow_complete", run.instance_id, workflow.name, outcome.result)
         return outcome
 
@@ -82,7 +82,7 @@ class Settlement:
             within=run.lease_left(),
         )
         if verdict is Verdict.LEASE_LOST:
-            return Stopped(LockLostError(run.instance_id))
+            return Stopped(run.lose_lease())
         _name_instance(error, run.instance_id)
         await self._hooks.call("on_workflow_failed", run.instance_id, run.workflow_name, error)
         return outcome
@@ -98,7 +98,7 @@ class Settlement:
             await self._storage.submit(ended, within=run.lease_left())
         answer = await self._storage.submit(write, within=run.lease_left())
         if isinstance(answer, Verdict):
-            return Stopped(LockLostError(run.instance_id))
+            return Stopped(run.lose_lease())
         return answer
 
     async def _release(self, execution: Execution, outcome: Stopped, attempts: int) -> Outcome:
