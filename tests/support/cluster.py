@@ -1,0 +1,196 @@
+"""Worker processes on one database, what is stored there, and what the steps have done outside."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Select, select
+
+from edda.codec.json import dumps
+from edda.storage.models import workflow_history, workflow_instances, workflow_waits
+from edda.storage.sqlalchemy_storage import SQLAlchemyStorage
+from edda.storage.writes import NewInstance
+from tests.support.eventually import eventually
+from tests.support.workers import Worker, Workers
+
+PROGRAMS = "tests.support.durable_programs"
+LEASE_DURATION = 1.5
+"""Short, so that the instances of a dead worker are taken over soon."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One execution of a step, as the outside saw it."""
+
+    instance_id: str
+    step: str
+    pid: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a worker starts when it is ready."""
+
+    workflow: str
+    arguments: dict[str, Any]
+    count: int = 1
+
+
+class Cluster:
+    """Everything a test of several processes asks about."""
+
+    def __init__(self, url: str, workers: Workers, directory: Path) -> None:
+        self.url = url
+        self._workers = workers
+        self._effects = directory / "effects"
+        self._storage: SQLAlchemyStorage | None = None
+
+    async def storage(self) -> SQLAlchemyStorage:
+        """The test's own view of the database; the first call makes the schema."""
+        if self._storage is None:
+            storage = SQLAlchemyStorage(self.url)
+            await storage.open(migrate=True)
+            self._storage = storage
+        return self._storage
+
+    async def close(self) -> None:
+        if self._storage is not None:
+            await self._storage.close()
+
+    # -- processes ------------------------------------------------------------------
+
+    async def worker(self, start: Start | None = None, *, url: str | None = None, **options: Any) -> Worker:
+        """A worker process that is ready; upper-case options are its environment, others the app's."""
+        process = await self._workers.start(f"{PROGRAMS}:work", env=self._env(start, url, options))
+        await process.wait_for_line("^ready$")
+        return process
+
+    async def server(self, **options: Any) -> tuple[Worker, int]:
+        """A uvicorn server of the app, and its port."""
+        command = (sys.executable, "-m", "uvicorn", "--factory", f"{PROGRAMS}:make_app", "--port", "0")
+        process = await self._workers.start_command(*command, env=self._env(None, None, options))
+        line = await process.wait_for_line(r"running on http://[\d.]+:(\d+)")
+        return process, int(line[1])
+
+    def _env(self, start: Start | None, url: str | None, options: dict[str, Any]) -> dict[str, str]:
+        app = {"leader_lease_duration": LEASE_DURATION, "leader_heartbeat_interval": 1}
+        app |= {name: value for name, value in options.items() if name.islower()}
+        return {
+            "DATABASE_URL": url or self.url,
+            "EFFECTS": str(self._effects),
+            "APP": json.dumps(app),
+            "START": json.dumps([start.workflow, start.arguments, start.count] if start else []),
+            **{name: str(value) for name, value in options.items() if name.isupper()},
+        }
+
+    def open_the_gate(self) -> None:
+        """Let the steps go on that are held."""
+        self._effects.with_name(self._effects.name + ".open").touch()
+
+    # -- effects --------------------------------------------------------------------
+
+    def effects(self) -> list[Effect]:
+        """All executions of steps so far, in order."""
+        if not self._effects.exists():
+            return []
+        lines = map(json.loads, self._effects.read_text().splitlines())
+        return [Effect(who, step, pid, datetime.fromtimestamp(at, UTC)) for who, step, pid, at in lines]
+
+    async def effects_reach(self, count: int, *, of: Worker | None = None, within: float = 15.0) -> None:
+        """Wait until that many steps have been executed (by this worker)."""
+
+        def check() -> None:
+            assert len([one for one in self.effects() if of is None or one.pid == of.pid]) >= count
+
+        await eventually(check, within=within)
+
+    # -- the database ---------------------------------------------------------------
+
+    async def insert_due(self, workflow: str, arguments: dict[str, Any], count: int) -> None:
+        """Instances that no worker holds yet and any may take."""
+        storage = await self.storage()
+        writes = [
+            NewInstance(f"{workflow}-{number:032x}", workflow, "0" * 64, "acceptance", dumps(arguments))
+            for number in range(count)
+        ]
+        await asyncio.gather(*(storage.submit(write) for write in writes))
+
+    async def instances(self) -> dict[str, dict[str, Any]]:
+        """All instances by id."""
+        return {row["instance_id"]: row for row in await self._rows(select(*workflow_instances.c))}
+
+    async def history(self) -> list[dict[str, Any]]:
+        """All recorded steps, in the order of recording, with their data read."""
+        rows = await self._rows(select(*workflow_history.c).order_by(workflow_history.c.id))
+        return [row | {"event_data": json.loads(row["event_data"])} for row in rows]
+
+    async def waits(self) -> list[dict[str, Any]]:
+        """All open waits."""
+        return await self._rows(select(*workflow_waits.c))
+
+    async def _rows(self, query: Select[Any]) -> list[dict[str, Any]]:
+        storage = await self.storage()
+        async with storage.engine.connect() as connection:
+            return [dict(row) for row in (await connection.execute(query)).mappings()]
+
+    async def all_end(
+        self, count: int, *, status: str = "completed", within: float = 20.0
+    ) -> dict[str, dict[str, Any]]:
+        """Wait until there are this many instances and all have ended in this status."""
+
+        async def check() -> dict[str, dict[str, Any]]:
+            found = await self.instances()
+            assert Counter(one["status"] for one in found.values()) == {status: count}, found
+            return found
+
+        return await eventually(check, within=within)
+
+    async def check_steps(self, per_instance: int, *, executed_once: bool = False) -> None:
+        """Each step is recorded once and as completed, was executed, and never after its record."""
+        rows = await self.history()
+        recorded = {(row["instance_id"], row["activity_id"]): row["created_at"] for row in rows}
+        executions = Counter((effect.instance_id, effect.step) for effect in self.effects())
+        assert {row["event_type"] for row in rows} == {"ActivityCompleted"}
+        assert not [row for row in rows if "retry_metadata" in row["event_data"]]
+        assert len(recorded) == len(rows)
+        assert set(Counter(row["instance_id"] for row in rows).values()) == {per_instance}
+        assert executions.keys() == recorded.keys()
+        late = [one for one in self.effects() if one.at > recorded[one.instance_id, one.step]]
+        assert not late, f"executed again after it was recorded: {late}"
+        if executed_once:
+            assert set(executions.values()) == {1}
+
+
+def result_of(instance: dict[str, Any]) -> Any:
+    """What the workflow returned."""
+    return json.loads(instance["output_data"])["result"]
+
+
+def step_names(effects: Iterable[Effect]) -> list[str]:
+    """The steps in the order of their execution."""
+    return [effect.step for effect in effects]
+
+
+async def post_event(port: int, event_type: str, event_id: str, data: Any) -> int:
+    """POST a structured CloudEvent; returns the status of the answer."""
+    event = {"specversion": "1.0", "id": event_id, "source": "/test", "type": event_type, "data": data}
+    body, headers = json.dumps(event), {"content-type": "application/cloudevents+json"}
+
+    def send() -> int:
+        connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        with contextlib.closing(connection):
+            connection.request("POST", "/", body, headers)
+            return connection.getresponse().status
+
+    return await asyncio.to_thread(send)
