@@ -65,6 +65,43 @@ class HooksBase(WorkflowHooks, ABC):
     ...         print("started", workflow_name)
     """
 
+    # Written out, because type checkers take a method of a Protocol without a body for abstract.
+
+    async def on_workflow_start(self, instance_id: str, workflow_name: str, input_data: JSONObject) -> None:
+        pass
+
+    async def on_workflow_complete(self, instance_id: str, workflow_name: str, result: Any) -> None:
+        pass
+
+    async def on_workflow_failed(self, instance_id: str, workflow_name: str, error: BaseException) -> None:
+        pass
+
+    async def on_activity_start(
+        self, instance_id: str, activity_id: str, activity_name: str, is_replaying: bool
+    ) -> None:
+        pass
+
+    async def on_activity_complete(
+        self, instance_id: str, activity_id: str, activity_name: str, result: Any, cache_hit: bool
+    ) -> None:
+        pass
+
+    async def on_activity_failed(
+        self, instance_id: str, activity_id: str, activity_name: str, error: BaseException
+    ) -> None:
+        pass
+
+    async def on_activity_retry(
+        self,
+        instance_id: str,
+        activity_id: str,
+        activity_name: str,
+        error: BaseException,
+        attempt: int,
+        delay: float,
+    ) -> None:
+        pass
+
 
 class HookDispatcher:
     """Calls the hooks of an observer, and keeps what goes wrong in them away from the run."""

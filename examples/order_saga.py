@@ -48,7 +48,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from edda import EddaApp, WorkflowContext, activity, workflow
+from edda import EddaApp, HooksBase, WorkflowContext, activity, workflow
 from edda.cloudevent import Event
 
 DB_URL = os.environ.get("EDDA_DB_URL", "sqlite:///order_saga.db")
@@ -114,7 +114,7 @@ async def order_saga(ctx: WorkflowContext, order_id: str, amount: float) -> Ship
     return ShippedOrder(order_id=order_id, payment=payment, shipment=shipment)
 
 
-class Announcer:
+class Announcer(HooksBase):
     """Says what has become durable: this hook runs after the commit."""
 
     async def on_workflow_complete(self, instance_id: str, workflow_name: str, result: Any) -> None:
