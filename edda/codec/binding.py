@@ -98,6 +98,8 @@ class FunctionCodec:
         if flat is not None and flat not in given and (given or self._is_required(flat)):
             return {flat: self._codec(flat).load(encoded)}
         for name in self._required:
+            if name not in self._named:
+                raise TypeError(f"{self._title} takes {name!r} by position only, and inputs have names")
             if name not in given:
                 raise TypeError(f"{self._title} is missing the required parameter {name!r}")
         return {name: self._codec(name).load(value) for name, value in given.items() if self._accepts(name)}

@@ -140,19 +140,41 @@ def load_error(fields: JSONValue) -> Exception:
 
 
 def _load(fields: JSONObject, kind: type[BaseException]) -> BaseException:
-    types = cast("JSONObject", fields.get("types") or {})
-    args = _load_parts(fields, types, "args")
-    attributes = _load_parts(fields, types, "attributes")
-    message = str(fields.get("message", ""))
-    error = _rebuild(fields, kind, tuple(args.values()), message)
-    for name, value in attributes.items():
-        set_attribute(error, name, value)
+    error = _rebuild(fields, kind)
     cause = fields.get("cause")
     if isinstance(cause, dict):
         error.__cause__ = _load(cause, BaseException)
     for note in cast("list[JSONValue]", fields.get("notes") or []):
         error.add_note(str(note))
     return error
+
+
+def _rebuild(fields: JSONObject, kind: type[BaseException]) -> BaseException:
+    types = cast("JSONObject", fields.get("types") or {})
+    args = tuple(_load_parts(fields, types, "args").values())
+    attributes = _load_parts(fields, types, "attributes")
+    nested = fields.get("exceptions")
+    if isinstance(nested, list):
+        args = (*args[:1], [_load(each, kind) for each in nested if isinstance(each, dict)])
+    own = _class(str(fields.get("type")), kind)
+    if own is not None and (error := _attempt(own, args, attributes)) is not None:
+        return error
+    return _stand_in(fields, kind, args, attributes)
+
+
+def _stand_in(
+    fields: JSONObject, kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> BaseException:
+    """The nearest base; with the arguments if they give the message, else with the message alone."""
+    message = str(fields.get("message", ""))
+    for base in _bases(fields, kind):
+        attempts = [_attempt(base, each, attributes) for each in (args, (message,))]
+        built = [error for error in attempts if error is not None]
+        if built:
+            error = next((each for each in built if message_of(each) == message), built[-1])
+            error.add_note(f"stands for {fields.get('type')}, which this process cannot restore")
+            return error
+    raise AssertionError  # Exception itself can always be built
 
 
 def _load_parts(fields: JSONObject, types: JSONObject, name: str) -> dict[str, Any]:
@@ -176,26 +198,6 @@ def _load_part(json: JSONValue, types: JSONObject, pointer: str) -> Any:
         return json
 
 
-def _rebuild(
-    fields: JSONObject, kind: type[BaseException], args: tuple[Any, ...], message: str
-) -> BaseException:
-    name = str(fields.get("type"))
-    nested = fields.get("exceptions")
-    if isinstance(nested, list):
-        args = (*args[:1], [_load(each, kind) for each in nested if isinstance(each, dict)])
-    own = _class(name, kind)
-    if own is not None and (error := _attempt(own, args)) is not None:
-        return error
-    for base in _bases(fields, kind):
-        candidates = [error for each in (args, (message,)) if (error := _attempt(base, each)) is not None]
-        if candidates:
-            fitting = (error for error in candidates if message_of(error) == message)
-            error = next(fitting, candidates[-1])
-            error.add_note(f"stands for {name}, which this process cannot restore")
-            return error
-    raise AssertionError  # Exception itself can always be built
-
-
 def _class(name: str, kind: type[BaseException]) -> type[BaseException] | None:
     cls = find_class(name)
     return cls if cls is not None and issubclass(cls, kind) else None
@@ -209,9 +211,13 @@ def _bases(fields: JSONObject, kind: type[BaseException]) -> Iterator[type[BaseE
     yield Exception
 
 
-def _attempt(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException | None:
+def _attempt(
+    cls: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> BaseException | None:
     try:
         error = new_error(cls, args)
+        for name, value in attributes.items():
+            set_attribute(error, name, value)
         str(error)
     except Exception:  # noqa: BLE001 - the class may have changed, or need what was not stored
         return None

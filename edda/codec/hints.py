@@ -79,7 +79,7 @@ def _leaves(annotation: Any) -> Iterator[Any]:
 def build_adapter(annotation: Any) -> TypeAdapter[Any] | None:
     """Pydantic's adapter for an annotation; None, with a line in the log, if it cannot make one."""
     try:
-        return TypeAdapter(annotation)
+        return TypeAdapter(_for_pydantic(annotation))
     except Exception as error:  # noqa: BLE001 - building may run code of the annotated classes
         logger.debug("Values annotated %r are treated as not annotated: %s", annotation, error)
         return None
@@ -90,7 +90,7 @@ def for_arguments(annotation: Any) -> Any:
     return _rewrite(annotation, _lenient_enum)
 
 
-def for_pydantic(annotation: Any) -> Any:
+def _for_pydantic(annotation: Any) -> Any:
     """The annotation in terms that pydantic takes on this version of Python."""
     return annotation if sys.version_info >= (3, 12) else _rewrite(annotation, _extended_typed_dict)
 
@@ -125,13 +125,20 @@ def _member(cls: type[Enum], value: Any) -> Any:
 def _extended_typed_dict(leaf: Any) -> Any:
     if not is_typeddict(leaf) or type(leaf) is not _PLAIN_TYPED_DICT:
         return leaf
-    required = leaf.__required_keys__
-    fields = {
-        name: typing_extensions.Required[hint] if name in required else typing_extensions.NotRequired[hint]
-        for name, hint in get_type_hints(leaf).items()
-    }
+    hints = get_type_hints(leaf, include_extras=True)
+    fields = {name: _field(hint, name in leaf.__required_keys__) for name, hint in hints.items()}
     make: Any = typing_extensions.TypedDict
     return make(leaf.__name__, fields)
+
+
+def _field(hint: Any, required: bool) -> Any:  # noqa: FBT001 - one of the two forms
+    # A marker inside a hint that was text is known only now that the hint is resolved.
+    marker = get_origin(hint)
+    if marker in {typing.Required, typing.NotRequired}:
+        (hint,) = get_args(hint)
+        required = marker is typing.Required
+    hint = _for_pydantic(hint)
+    return typing.Required[hint] if required else typing.NotRequired[hint]
 
 
 class _Plain(typing.TypedDict):

@@ -84,15 +84,18 @@ def _built_in(cls: type, name: str) -> Callable[..., Any]:
     return method
 
 
-# pydantic's error holds its lines in native code. A line whose context holds an exception
-# comes back with the same text, place and input, but without that context.
+# pydantic's error keeps its lines in native code. The exception that a validator of the user
+# raised is in the context of its line; its text is kept, not its class.
+
+_RAISED_BY_VALIDATORS = {"value_error": ValueError, "assertion_error": AssertionError}
 
 
 def _line(details: Any) -> dict[str, Any]:
     line = {key: details[key] for key in ("type", "loc", "msg", "input")}
-    context = details.get("ctx", {})
-    if context and not any(isinstance(item, BaseException) for item in context.values()):
-        line["ctx"] = context
+    if "ctx" in details:
+        line["ctx"] = {
+            name: str(item) if isinstance(item, Exception) else item for name, item in details["ctx"].items()
+        }
     return line
 
 
@@ -101,14 +104,17 @@ def _new_validation_error(title: str, lines: list[dict[str, Any]]) -> Validation
 
 
 def _init_details(line: dict[str, Any]) -> InitErrorDetails:
-    details = InitErrorDetails(
-        type=line["type"], loc=tuple(line["loc"]), input=line["input"], ctx=line.get("ctx", {})
-    )
+    kind = line["type"]
+    details = InitErrorDetails(type=kind, loc=tuple(line["loc"]), input=line["input"])
+    if "ctx" in line:
+        raised = _RAISED_BY_VALIDATORS.get(kind)
+        details["ctx"] = line["ctx"] if raised is None else {"error": raised(line["ctx"]["error"])}
     try:
         (checked,) = ValidationError.from_exception_data("", [details]).errors(include_url=False)
         if checked["msg"] == line["msg"]:
             return details
-    except (KeyError, TypeError, ValueError):  # a kind of the user's, or one that needs its context
+    except (KeyError, TypeError, ValueError):  # a kind of the user's own
         pass
-    custom = PydanticCustomError(line["type"], line["msg"])
-    return InitErrorDetails(type=custom, loc=details["loc"], input=line["input"])
+    details["type"] = PydanticCustomError(kind, line["msg"])
+    details.pop("ctx", None)
+    return details

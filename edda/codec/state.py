@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from copy import deepcopy
 from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.fields import ModelPrivateAttr
 from pydantic_core import PydanticUndefined
 
 from edda.codec.classes import per_class
@@ -109,16 +111,25 @@ def _build_model(cls: type[BaseModel], state: dict[str, Any]) -> BaseModel:
     object.__setattr__(
         value, "__pydantic_extra__", extra if cls.model_config.get("extra") == "allow" else None
     )
-    object.__setattr__(value, "__pydantic_private__", _private(cls, state))
+    object.__setattr__(value, "__pydantic_private__", _private(cls, state, held))
     return value
 
 
-def _private(cls: type[BaseModel], state: dict[str, Any]) -> dict[str, Any] | None:
+def _private(cls: type[BaseModel], state: dict[str, Any], held: dict[str, Any]) -> dict[str, Any] | None:
     # A model without private attributes has None there, and compares unequal to one with {}.
     private: dict[str, Any] = {}
     for name, attribute in cls.__private_attributes__.items():
-        if name in state:
-            private[name] = state[name]
-        elif (default := attribute.get_default()) is not PydanticUndefined:
-            private[name] = default
+        item = state[name] if name in state else _private_default(attribute, held | private)
+        if item is not PydanticUndefined:
+            private[name] = item
     return private if cls.__private_attributes__ else None
+
+
+def _private_default(attribute: ModelPrivateAttr, validated: dict[str, Any]) -> Any:
+    # The method for this differs between the versions of pydantic, what it does is the same.
+    factory: Any = attribute.default_factory
+    if factory is None:
+        return deepcopy(attribute.default)
+    return (
+        factory(validated) if getattr(attribute, "default_factory_takes_validated_data", False) else factory()
+    )

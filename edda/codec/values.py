@@ -25,7 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from edda.codec.adapters import NotRestorableError, read_exactly, write_exactly
-from edda.codec.hints import build_adapter, for_arguments, for_pydantic, is_better_noted, is_checked, is_json
+from edda.codec.hints import build_adapter, for_arguments, is_better_noted, is_checked, is_json
 from edda.codec.plain import NotPlainError, snapshot
 from edda.codec.readers import read
 from edda.codec.writers import write
@@ -98,7 +98,7 @@ class ValueCodec:
 
     @cached_property
     def _reading_adapter(self) -> TypeAdapter[Any] | None:
-        return None if is_json(self.annotation) else build_adapter(for_pydantic(self.annotation))
+        return None if is_json(self.annotation) else build_adapter(self.annotation)
 
     @cached_property
     def _writing_adapter(self) -> TypeAdapter[Any] | None:
@@ -154,6 +154,4 @@ class ArgumentCodec(ValueCodec):
 
     @cached_property
     def _lenient_adapter(self) -> TypeAdapter[Any] | None:
-        return (
-            None if is_json(self.annotation) else build_adapter(for_pydantic(for_arguments(self.annotation)))
-        )
+        return None if is_json(self.annotation) else build_adapter(for_arguments(self.annotation))
