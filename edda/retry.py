@@ -22,7 +22,7 @@ _MAX_ERRORS = 100
 _MAX_MESSAGE = 1000
 
 
-@dataclass(frozen=True, kw_only=False)
+@dataclass(frozen=True)
 class RetryPolicy:
     """How often an activity is tried, and how long it waits in between.
 

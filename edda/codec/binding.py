@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from inspect import Parameter
@@ -12,7 +11,7 @@ from pydantic import BaseModel
 
 from edda.codec.json import loads
 from edda.codec.plain import NotPlainError, is_text, snapshot
-from edda.codec.signatures import awaited, resolved_hints
+from edda.codec.signatures import awaited, resolved_hints, signature_of
 from edda.codec.values import ArgumentCodec, Encoded, ValueCodec
 from edda.types import JSONObject, JSONValue
 
@@ -121,7 +120,7 @@ class FunctionCodec:
 
     @cached_property
     def _parameters(self) -> tuple[Parameter, ...]:
-        return tuple(inspect.signature(self._func).parameters.values())[1:]
+        return tuple(signature_of(self._func).parameters.values())[1:]
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
@@ -161,7 +160,12 @@ class FunctionCodec:
 
     def _annotation(self, parameter: Parameter) -> Any:
         hint = self._hints.get(parameter.name, Any)
-        return Optional[hint] if parameter.default is None else hint  # noqa: UP045 - a hint may be no class
+        if parameter.default is not None:
+            return hint
+        try:
+            return Optional[hint]  # noqa: UP045 - a hint may be no class
+        except TypeError:  # nor any other type
+            return Any
 
     @cached_property
     def _named(self) -> dict[str, Parameter]:

@@ -7,7 +7,7 @@ import logging
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -17,7 +17,9 @@ from pydantic import BaseModel, BeforeValidator, TypeAdapter
 logger = logging.getLogger(__name__)
 
 # Annotations to which JSON as it is conforms; what does not conform stays as it is all the same.
-_JSON_TYPES: Final = frozenset({Any, object, str, int, float, bool, None, type(None), list, dict, Mapping})
+_JSON_TYPES: Final = frozenset(
+    {Any, object, str, int, float, bool, None, type(None), list, dict, Sequence, Mapping}
+)
 # Pydantic writes these in its own alphabet or in an order of chance; the notes do it better.
 _NOTED_TYPES: Final = (bytes, bytearray, set, frozenset)
 
@@ -33,9 +35,9 @@ def is_json(annotation: Any) -> bool:
         return _is_member(annotation, _JSON_TYPES)
     if origin is Literal:
         return not any(isinstance(argument, (Enum, bytes)) for argument in arguments)
-    if origin is dict:
+    if origin is dict or origin is Mapping:
         return arguments[0] is str and is_json(arguments[1])
-    return origin in {list, Union, types.UnionType} and all(map(is_json, arguments))
+    return origin in {list, Sequence, Union, types.UnionType} and all(map(is_json, arguments))
 
 
 def _is_member(annotation: Any, collection: frozenset[Any]) -> bool:

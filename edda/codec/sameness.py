@@ -10,8 +10,10 @@ from enum import Enum
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from pydantic import BaseModel
+
 from edda.codec.classes import per_class
-from edda.codec.state import has_state, take_state
+from edda.codec.state import has_state, kept_fields, take_state
 
 
 def same(left: Any, right: Any) -> bool:
@@ -22,6 +24,8 @@ def same(left: Any, right: Any) -> bool:
     >>> same([1, {"a": (2,)}], [1, {"a": (2,)}]), same([1], [True]), same([1], [1.0])
     (True, False, False)
     """
+    if left is right:
+        return True
     kind = type(left)
     if kind is not type(right):
         return False
@@ -30,6 +34,7 @@ def same(left: Any, right: Any) -> bool:
     return _comparison(kind)(left, right)
 
 
+_ABSENT = object()
 _BY_EQUALITY = frozenset({str, int, bool, type(None), bytes, dt.date, dt.timedelta})
 
 
@@ -40,6 +45,8 @@ def _comparison(kind: type) -> Callable[[Any, Any], bool]:
         return known
     if issubclass(kind, Enum):
         return _same_object
+    if issubclass(kind, BaseModel):
+        return _model_comparison(kind)
     if has_state(kind):
         return _same_state
     for base in (tuple, list, dict, set, frozenset):
@@ -50,6 +57,21 @@ def _comparison(kind: type) -> Callable[[Any, Any], bool]:
 
 def _same_object(left: Any, right: Any) -> bool:
     return left is right
+
+
+def _model_comparison(cls: type[BaseModel]) -> Callable[[Any, Any], bool]:
+    fields = kept_fields(cls)
+
+    def same_model(left: BaseModel, right: BaseModel) -> bool:
+        here, there = left.__dict__, right.__dict__
+        for name in fields:
+            if not same(here.get(name, _ABSENT), there.get(name, _ABSENT)):
+                return False
+        return same(left.__pydantic_extra__, right.__pydantic_extra__) and same(
+            left.__pydantic_private__, right.__pydantic_private__
+        )
+
+    return same_model
 
 
 def _same_state(left: Any, right: Any) -> bool:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 import types
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, get_args, get_origin, get_type_hints
+
+if sys.version_info >= (3, 14):
+    import annotationlib
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +45,20 @@ def resolved_hints(func: Callable[..., Any]) -> dict[str, Any]:
     return found
 
 
+def signature_of(func: Callable[..., Any]) -> inspect.Signature:
+    """The signature of a function, also when its annotations name what does not exist.
+
+    >>> signature_of(lambda ctx, n: n)
+    <Signature (ctx, n)>
+    """
+    if sys.version_info >= (3, 14):
+        # There annotations are evaluated when they are asked for.
+        return inspect.signature(func, annotation_format=annotationlib.Format.FORWARDREF)
+    return inspect.signature(func)
+
+
 def _annotations(func: Callable[..., Any]) -> dict[str, Any]:
-    signature = inspect.signature(func)
+    signature = signature_of(func)
     hints = {parameter.name: parameter.annotation for parameter in signature.parameters.values()}
     hints["return"] = signature.return_annotation
     return {name: hint for name, hint in hints.items() if hint is not inspect.Signature.empty}

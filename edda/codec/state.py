@@ -43,7 +43,7 @@ def take_state(value: Any) -> dict[str, Any]:
 
 def _take_model(value: BaseModel) -> dict[str, Any]:
     held, extra, private = value.__dict__, value.__pydantic_extra__, value.__pydantic_private__
-    state = {name: held[name] for name in _kept_fields(type(value)) if name in held}
+    state = {name: held[name] for name in kept_fields(type(value)) if name in held}
     if extra:
         state.update(extra)
     if private:
@@ -52,7 +52,8 @@ def _take_model(value: BaseModel) -> dict[str, Any]:
 
 
 @per_class
-def _kept_fields(cls: type[BaseModel]) -> tuple[str, ...]:
+def kept_fields(cls: type[BaseModel]) -> tuple[str, ...]:
+    """The fields of a model that it does not exclude from its dump."""
     return tuple(name for name, field in cls.model_fields.items() if not field.exclude)
 
 

@@ -219,6 +219,15 @@ def test_a_hint_that_cannot_be_resolved_counts_as_none() -> None:
     assert FunctionCodec(local).result.annotation is Any
 
 
+def test_a_hint_that_is_no_type_counts_as_none() -> None:
+    def odd(ctx, a=None, b=1): ...  # type: ignore[no-untyped-def]
+
+    odd.__annotations__ = {"a": 5, "b": 5, "return": 5}
+
+    assert loaded(odd, {"a": (1,), "b": (1,)}) == {"a": (1,), "b": (1,)}
+    assert FunctionCodec(odd).result.dump((1,), "result") == Encoded([1], {"": "tuple"})
+
+
 def test_required_parameters_are_named_in_order() -> None:
     assert FunctionCodec(place).required_parameters() == ("order",)
     assert FunctionCodec(keywords).required_parameters() == ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Annotated, Any, Literal, Optional, Union
 
@@ -30,6 +30,7 @@ JSON = [
     Union[int, str],  # noqa: UP007 - both spellings
     Literal["a", 1],
     Mapping,
+    Sequence[Mapping[str, int]],
 ]
 NOT_JSON = [
     Item,
