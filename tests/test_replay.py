@@ -1,0 +1,413 @@
+"""Starting and resuming instances, and what the callers get."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from edda import WorkflowContext, activity, sleep, workflow
+from edda.app import EddaApp
+from edda.exceptions import LockNotAcquiredError, NonDeterminismError
+from edda.workflow import _registry
+from tests.support.apps import Apps, always_replay, engine_of, instance, reached, result_of, steps_of
+from tests.support.eventually import eventually
+from tests.support.statements import counted
+
+calls: list[Any] = []
+
+
+class Order(BaseModel):
+    item: str
+    count: int = 1
+
+
+@activity
+async def note(ctx: WorkflowContext, text: str) -> str:
+    calls.append(text)
+    return text
+
+
+@pytest.fixture(autouse=True)
+def _forget_calls() -> None:
+    calls.clear()
+
+
+async def test_start_returns_the_id_and_the_instance_shows_input_and_result(app: EddaApp) -> None:
+    @workflow
+    async def greet(ctx: WorkflowContext, name: str) -> str:
+        return f"hello {name}"
+
+    instance_id = await greet.start(name="Ada", unused=[1, None])
+
+    row = await instance(app, instance_id)
+    assert re.fullmatch(r"greet-[0-9a-f]{32}", instance_id)
+    assert (row["status"], row["output_data"]) == ("completed", {"result": "hello Ada"})
+    assert row["input_data"] == {"name": "Ada", "unused": [1, None]}
+    assert (row["workflow_name"], row["owner_service"], row["locked_by"]) == ("greet", "tests", None)
+    assert await app.storage.get_history(instance_id) == []
+
+
+async def test_start_raises_the_very_error_and_names_the_instance(app: EddaApp) -> None:
+    error = ValueError("no")
+
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        raise error
+
+    with pytest.raises(ValueError) as caught:
+        await flow.start()
+
+    assert caught.value is error
+    instance_id = error.instance_id  # type: ignore[attr-defined]
+    assert error.__notes__ == [f"Edda workflow instance: {instance_id}"]
+    assert (await instance(app, instance_id))["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [({}, TypeError), ({"order": {"count": 1}}, ValidationError), ({"order": open}, TypeError)],
+)
+async def test_arguments_that_do_not_fit_are_refused_and_nothing_is_stored(
+    app: EddaApp, given: dict[str, Any], error: type[Exception]
+) -> None:
+    @workflow
+    async def buy(ctx: WorkflowContext, order: Order, note: str = "") -> None:
+        calls.append("buy")
+
+    with counted() as statements, pytest.raises(error):
+        await buy.start(**given)
+
+    assert not statements.containing("INSERT")
+    assert calls == []
+
+
+async def test_arguments_arrive_as_their_annotated_types(app: EddaApp) -> None:
+    @workflow
+    async def buy(ctx: WorkflowContext, order: Order, *, express: bool = False) -> None:
+        calls.append((order, express))
+        await sleep(ctx, 0.01)
+
+    always_replay(app)
+    await reached(app, await buy.start(order=Order(item="book")))
+
+    assert calls == [(Order(item="book"), False)] * 2
+
+
+async def test_a_caller_that_is_cancelled_leaves_the_workflow_running(app: EddaApp) -> None:
+    go_on = asyncio.Event()
+
+    @activity
+    async def wait(ctx: WorkflowContext) -> None:
+        calls.append("wait")
+        await go_on.wait()
+
+    @workflow
+    async def flow(ctx: WorkflowContext) -> str:
+        calls.append(ctx.instance_id)
+        await wait(ctx)
+        return "done"
+
+    caller = asyncio.create_task(flow.start())
+    await eventually(lambda: _check(len(calls) == 2))
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    go_on.set()
+
+    assert await result_of(app, calls[0]) == "done"
+    assert len(calls) == 2
+    await eventually(lambda: _check(not engine_of(app)._tasks))
+
+
+async def test_a_new_instance_is_leased_to_its_starter(app: EddaApp) -> None:
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        calls.append(await instance(app, ctx.instance_id))
+
+    await flow.start(lock_timeout_seconds=120)
+
+    (row,) = calls
+    assert (row["status"], row["locked_by"], row["lock_timeout_seconds"]) == ("running", app.worker_id, 120)
+
+
+async def test_a_replay_reads_the_history_once_however_long_it_is(app: EddaApp) -> None:
+    @workflow
+    async def flow(ctx: WorkflowContext) -> int:
+        total = 0
+        for number in range(200):
+            total += len(await note(ctx, str(number)))
+        await sleep(ctx, 3600)
+        return total
+
+    always_replay(app)
+    instance_id = await flow.start()
+    with counted() as statements:
+        await flow.resume(instance_id)
+
+    assert len(statements.containing("SELECT", "workflow_history")) == 1
+    assert len(statements.texts) <= 15
+    assert len(calls) == 200
+
+
+async def test_resume_of_a_completed_instance_does_nothing(app: EddaApp) -> None:
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        calls.append("entered")
+
+    instance_id = await flow.start()
+    await flow.resume(instance_id)
+    assert calls == ["entered"]
+
+
+async def test_resume_of_a_failed_instance_is_refused(app: EddaApp) -> None:
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        raise OSError("no")
+
+    with pytest.raises(OSError, match="no") as caught:
+        await flow.start()
+    instance_id = caught.value.instance_id  # type: ignore[attr-defined]
+
+    with pytest.raises(ValueError) as refused:
+        await flow.resume(instance_id)
+    assert str(refused.value) == f"Cannot resume failed workflow {instance_id}"
+
+
+async def test_resume_of_an_unknown_instance_is_refused(app: EddaApp) -> None:
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None: ...
+
+    with pytest.raises(ValueError, match=r"^Workflow instance flow-nowhere not found$"):
+        await flow.resume("flow-nowhere")
+
+
+async def test_resume_of_an_instance_of_another_workflow_is_refused(app: EddaApp) -> None:
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        await sleep(ctx, 3600)
+
+    @workflow
+    async def other(ctx: WorkflowContext) -> None: ...
+
+    instance_id = await flow.start()
+    with pytest.raises(ValueError, match=f"^Workflow instance {instance_id} belongs to workflow 'flow'"):
+        await other.resume(instance_id)
+
+
+async def test_resume_while_another_worker_runs_it_is_refused(apps: Apps) -> None:
+    first, second = await apps.start(), await apps.start()
+    go_on = asyncio.Event()
+
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        calls.append(ctx.instance_id)
+        await go_on.wait()
+
+    with first.activate():
+        running = asyncio.create_task(flow.start())
+    await eventually(lambda: _check(bool(calls)))
+    with second.activate(), pytest.raises(LockNotAcquiredError) as caught:
+        await flow.resume(calls[0])
+    go_on.set()
+    await running
+
+    assert str(caught.value) == f"Failed to acquire lock for instance {calls[0]}"
+    assert len(calls) == 1
+
+
+async def test_resume_with_nothing_due_runs_to_the_same_wait_again(app: EddaApp) -> None:
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        await note(ctx, "a")
+        await sleep(ctx, 3600)
+
+    instance_id = await flow.start()
+    before = await app.storage.load_instance(instance_id)
+    await flow.resume(instance_id)
+    always_replay(app)
+    await flow.resume(instance_id)
+    after = await app.storage.load_instance(instance_id)
+
+    assert before is not None
+    assert after is not None
+    assert (after.status, after.due_at) == ("waiting_for_timer", before.due_at)
+    assert calls == ["a"]
+
+
+async def test_resume_raises_the_error_of_the_workflow(app: EddaApp) -> None:
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        await sleep(ctx, 3600)
+        raise AssertionError("never")
+
+    @workflow
+    async def moody(ctx: WorkflowContext) -> None:
+        if calls:
+            raise OSError("now")
+        await sleep(ctx, 3600)
+
+    instance_id = await moody.start()
+    always_replay(app)
+    calls.append("moody")
+    with pytest.raises(OSError, match="now"):
+        await moody.resume(instance_id)
+    assert (await instance(app, instance_id))["status"] == "failed"
+
+
+async def test_an_instance_is_resumed_by_the_name_of_its_workflow(app: EddaApp) -> None:
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        await sleep(ctx, 3600)
+
+    instance_id = await flow.start()
+    await engine_of(app).resume_by_name(instance_id, "flow")
+    with pytest.raises(
+        ValueError,
+        match=r"^Workflow 'nobody' not found in workflow registry. Available workflows: \[.*'flow'",
+    ):
+        await engine_of(app).resume_by_name(instance_id, "nobody")
+
+
+async def test_an_instance_that_does_not_match_its_code_heals_when_the_code_is_back(app: EddaApp) -> None:
+    broken = False
+
+    @activity
+    async def renamed(ctx: WorkflowContext) -> None:
+        calls.append("renamed")
+
+    @workflow
+    async def flow(ctx: WorkflowContext) -> str:
+        if broken:
+            await renamed(ctx, activity_id="step")
+        else:
+            await note(ctx, "a", activity_id="step")
+        await sleep(ctx, 0.2)
+        return "done"
+
+    always_replay(app)
+    instance_id = await flow.start()
+    broken = True
+
+    async def set_aside(times: int) -> None:
+        row = await app.storage.load_instance(instance_id)
+        assert row is not None
+        assert row.attempts >= times
+        assert row.status not in ("failed", "completed")
+
+    await eventually(lambda: set_aside(2))
+    broken = False
+
+    assert await result_of(app, instance_id) == "done"
+    assert calls == ["a"]
+    assert [step for step, _ in await steps_of(app, instance_id)] == ["step", "sleep:1"]
+
+
+async def test_an_instance_that_cannot_go_on_is_tried_again_with_growing_delay(app: EddaApp) -> None:
+    shortened = False
+
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        if not shortened:
+            await note(ctx, "a")
+            await sleep(ctx, 3600)
+
+    always_replay(app)
+    instance_id = await flow.start()
+    shortened = True
+    delays = []
+    for _ in range(3):
+        with pytest.raises(NonDeterminismError):
+            await flow.resume(instance_id)
+        due = await app.storage.seconds_until_due(["flow"])
+        assert due is not None
+        delays.append(due)
+
+    assert 0 < delays[0] <= 1 < delays[1] <= 2 < delays[2] <= 4
+
+
+async def test_an_input_that_can_no_longer_be_read_sets_the_instance_aside(app: EddaApp) -> None:
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        await sleep(ctx, 3600)
+
+    instance_id = await flow.start()
+    always_replay(app)
+
+    @workflow  # type: ignore[no-redef]
+    async def flow(ctx: WorkflowContext, added: int) -> None: ...
+
+    with pytest.raises(TypeError, match="added"):
+        await flow.resume(instance_id)
+    row = await app.storage.load_instance(instance_id)
+    assert row is not None
+    assert (row.output_data, row.attempts, row.locked_by) == (None, 1, None)
+
+
+async def test_workflows_that_a_worker_does_not_know_are_left_alone(apps: Apps) -> None:
+    @workflow
+    async def stranger(ctx: WorkflowContext) -> None:
+        await sleep(ctx, 0.5)
+
+    @workflow
+    async def known(ctx: WorkflowContext) -> str:
+        await sleep(ctx, 0.1)
+        return "done"
+
+    first = await apps.start()
+    foreign = await asyncio.gather(*(stranger.start() for _ in range(30)))
+    await first.shutdown()
+    del _registry["stranger"]
+    second = await apps.start()
+
+    async def all_are_due() -> None:
+        assert await second.storage.seconds_until_due(["stranger"]) == 0
+
+    await eventually(all_are_due)
+    assert await result_of(second, await known.start()) == "done"
+    for instance_id in foreign:
+        row = await second.storage.load_instance(instance_id)
+        assert row is not None
+        assert (row.status, row.attempts, row.locked_by) == ("waiting_for_timer", 0, None)
+
+
+@pytest.mark.parametrize("width", [50])
+async def test_150_starts_at_once_each_run_their_activity_once(app: EddaApp, width: int) -> None:
+    room = asyncio.Semaphore(width)
+
+    @workflow
+    async def flow(ctx: WorkflowContext, text: str) -> str:
+        return await note(ctx, text)
+
+    async def start(number: int) -> str:
+        async with room:
+            return await flow.start(text=str(number))
+
+    ids = await asyncio.gather(*(start(number) for number in range(150)))
+
+    assert sorted(calls, key=int) == [str(number) for number in range(150)]
+    assert [await result_of(app, instance_id) for instance_id in ids] == [str(n) for n in range(150)]
+
+
+async def test_20_first_starts_of_a_new_workflow_at_once_all_succeed(apps: Apps) -> None:
+    both = [await apps.start(), await apps.start()]
+
+    @workflow
+    async def brand_new(ctx: WorkflowContext) -> str:
+        return await note(ctx, "a")
+
+    async def start(app: EddaApp) -> str:
+        with app.activate():
+            return await brand_new.start()
+
+    ids = await asyncio.gather(*(start(both[number % 2]) for number in range(20)))
+
+    assert [await result_of(both[0], instance_id) for instance_id in ids] == ["a"] * 20
+    assert len(calls) == 20
+
+
+def _check(condition: bool) -> None:
+    assert condition
