@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import functools
 import inspect
@@ -15,6 +14,8 @@ from edda.context import WorkflowContext
 from edda.retry import RetryPolicy
 from edda.run import Run
 from edda.steps import StepCall, call_step, perform
+from edda.storage.threads import run_in_thread
+from edda.unit_of_work import current_unit
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,9 +75,15 @@ class Activity(Generic[P, R]):
     ) -> Any:
         if self.is_async:
             return await self.func(ctx, *args, **kwargs)
+        unit = current_unit()
+
+        def call() -> Any:
+            if unit is not None:
+                unit.move_to_this_thread()
+            return self.func(ctx, *args, **kwargs)
+
         variables = contextvars.copy_context()
-        call = functools.partial(variables.run, self.func, ctx, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(run.services.threads, call)
+        return await run_in_thread(run.services.threads, functools.partial(variables.run, call))
 
     def __repr__(self) -> str:
         return f"<activity {self.name}>"

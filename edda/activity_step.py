@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
-from edda.clock import monotonic
+from edda.attempts import Attempts
 from edda.codec.binding import FunctionCodec
 from edda.codec.errors import dump_error, error_fields, load_error
-from edda.codec.json import dumps, loads
+from edda.codec.json import loads
 from edda.codec.values import Encoded
-from edda.exceptions import RetryExhaustedError, TerminalError
-from edda.retry import GiveUp, RetryAfter, RetryMetadata, RetryPolicy, decide
+from edda.exceptions import RetryExhaustedError, TerminalError, TransactionLostError
+from edda.retry import GiveUp, RetryAfter, RetryPolicy
 from edda.run import Run
+from edda.scope import ActivityScope, inside_activity
+from edda.steps import ActivityMustWait
 from edda.storage.records import HistoryRecord
-from edda.storage.writes import NewWait
-from edda.types import EventType, JSONObject, WaitKind
-
-# A longer back-off parks the workflow instead of holding its lease.
-PARK_FROM_SECONDS = 5.0
+from edda.storage.writes import StepRecorded
+from edda.types import EventType, JSONObject
+from edda.unit_of_work import UnitOfWork, current_unit
 
 
 class ActivityStep:
@@ -68,116 +70,131 @@ class ActivityStep:
 
     async def perform(self, run: Run) -> Any:
         """Make attempts until one succeeds or the policy gives up; record that outcome."""
-        hooks = run.services.hooks
         self._stored_input = self._codec.dump_call(self._args, self._kwargs)
+        self._attempts = Attempts(run, self.step_id, durable=current_unit() is None)
+        hooks = run.services.hooks
         await hooks.call("on_activity_start", run.instance_id, self.step_id, self.name, False)
-        await self._resume_back_off(run)
-        while True:
-            self._attempt_began = monotonic()
-            try:
-                value = await self._attempt(run)
-            except Exception as error:  # noqa: BLE001 - whatever user code raises is an outcome of the activity
-                failure = error
-            else:
-                return await self._succeed(run, value)
-            await self._back_off_or_fail(run, failure)
+        await self._attempts.resume()
+        while (ending := await self._try_once(run)) is None:
+            continue
+        if ending.stands is not None:
+            return await self.restore(run, ending.stands)
+        if ending.error is not None:
+            await _after_commit(functools.partial(self._report_failure, run, ending.error))
+            raise ending.error
+        arguments = (run.instance_id, self.step_id, self.name, ending.value, False)
+        await _after_commit(functools.partial(hooks.call, "on_activity_complete", *arguments))
+        return ending.value
 
-    async def _resume_back_off(self, run: Run) -> None:
-        """Go on where an earlier run was in its attempts: their count, errors and schedule."""
-        open_wait = run.open_wait(self.step_id)
-        self._backed_off = open_wait is not None and open_wait.kind is WaitKind.RETRY
-        if open_wait is None or not self._backed_off:
-            self._metadata = RetryMetadata()
-            return
-        self._metadata = RetryMetadata.from_dict(cast("JSONObject", loads(open_wait.data or "{}")))
-        await run.wait(NewWait(self.step_id, WaitKind.RETRY))
+    async def _try_once(self, run: Run) -> _Ending | None:
+        """One attempt in a unit of work of its own; None when another is to follow."""
+        unit = UnitOfWork(run.services.storage, current_unit())
+        self._attempts.begin()
+        try:
+            return await self._attempt_in(run, unit)
+        except ActivityMustWait as wait:
+            await unit.discard()
+            await wait.operation.perform(run)
+            return None
+        except Exception as error:  # noqa: BLE001 - whatever user code raises is an outcome of the activity
+            failure = error
+        except BaseException:
+            await unit.discard()
+            raise
+        await unit.discard()
+        if isinstance(failure, TransactionLostError) or unit.is_trouble(failure):
+            await self._attempts.wait_out_trouble(failure)
+            return None
+        return await self._after_failure(run, failure)
 
-    async def _succeed(self, run: Run, value: Any) -> Any:
+    async def _attempt_in(self, run: Run, unit: UnitOfWork) -> _Ending:
+        scope = ActivityScope(run, self.step_id, self._attempts)
+        await unit.enter()
+        with unit.current(), inside_activity(scope):
+            value = await self._attempt(run)
+        self._attempts.succeeded()
         try:
             result = self._codec.result.dump(value, "result")
+            step = self._step(run, EventType.ACTIVITY_COMPLETED, {"result": result.json}, result.types)
         except (TypeError, ValueError) as error:
-            terminal = TerminalError(f"Activity {self.name} returned a value that cannot be stored: {error}")
-            terminal.__cause__ = error
-            return await self._fail(run, terminal, retried=False)
-        if self._metadata.total_attempts:
-            self._count_attempt(None)
-        stands = await self._record(run, EventType.ACTIVITY_COMPLETED, {"result": result.json}, result.types)
-        if stands is not None:
-            return await self.restore(run, stands)
-        restored = self._codec.result.load(result)
-        await run.services.hooks.call(
-            "on_activity_complete", run.instance_id, self.step_id, self.name, restored, False
-        )
-        return restored
+            await unit.discard()
+            return await self._not_storable(run, error)
+        stands = await run.record_with(unit, step)
+        if stands is None and unit.parent is None:
+            await unit.run_callbacks()
+        return _Ending(value=self._codec.result.load(result), stands=stands)
 
-    async def _back_off_or_fail(self, run: Run, error: Exception) -> None:
-        self._count_attempt(error)
+    async def _not_storable(self, run: Run, error: Exception) -> _Ending:
+        terminal = TerminalError(f"Activity {self.name} returned a value that cannot be stored: {error}")
+        terminal.__cause__ = error
+        return await self._fail(run, terminal, retried=False)
+
+    async def _after_failure(self, run: Run, error: Exception) -> _Ending | None:
         policy = self._retry_policy or run.services.default_retry_policy
-        elapsed = self._metadata.total_duration_ms / 1000
-        match decide(policy, self._metadata, error=error, elapsed=elapsed):
+        match self._attempts.failed(error, policy):
             case RetryAfter(delay):
-                await self._back_off(run, error, delay)
+                attempt = self._attempts.metadata.total_attempts
+                arguments = (run.instance_id, self.step_id, self.name, error, attempt, delay)
+                await run.services.hooks.call("on_activity_retry", *arguments)
+                await self._attempts.back_off(delay)
+                return None
             case GiveUp(None):
-                await self._fail(run, error, retried=False)
+                return await self._fail(run, error, retried=False)
             case GiveUp() as given_up:
-                exhausted = RetryExhaustedError(given_up.message(self.name, self._metadata.total_attempts))
+                self._attempts.metadata.exhausted = True
+                attempts = self._attempts.metadata.total_attempts
+                exhausted = RetryExhaustedError(given_up.message(self.name, attempts))
                 exhausted.__cause__ = error
-                await self._fail(run, exhausted, retried=True)
+                return await self._fail(run, exhausted, retried=True)
 
-    def _count_attempt(self, error: Exception | None) -> None:
-        self._metadata.total_duration_ms += round((monotonic() - self._attempt_began) * 1000)
-        if error is None:
-            self._metadata.total_attempts += 1
-        else:
-            self._metadata.add_attempt(self._metadata.total_attempts + 1, error)
-
-    async def _back_off(self, run: Run, error: Exception, delay: float) -> None:
-        attempt = self._metadata.total_attempts
-        await run.services.hooks.call(
-            "on_activity_retry", run.instance_id, self.step_id, self.name, error, attempt, delay
-        )
-        run.check()  # a run that was stopped makes no further attempt
-        self._metadata.total_duration_ms += round(delay * 1000)
-        data = dumps(self._metadata.to_dict())
-        wait = NewWait(self.step_id, WaitKind.RETRY, seconds=delay, data=data, replace=True)
-        self._backed_off = True
-        if delay >= PARK_FROM_SECONDS:
-            await run.wait(wait)
-        else:
-            await run.hold(wait)
-
-    async def _fail(self, run: Run, error: Exception, *, retried: bool) -> Any:
-        """Record the final failure and raise what the body is to see."""
-        self._metadata.exhausted = retried
+    async def _fail(self, run: Run, error: Exception, *, retried: bool) -> _Ending:
+        """Record the final failure; the body is to see what a replay would restore."""
         raised = error.__cause__ if retried and isinstance(error.__cause__, Exception) else error
-        fields: JSONObject = {**error_fields(raised), "exception": dump_error(error)}
-        stands = await self._record(run, EventType.ACTIVITY_FAILED, fields, None, with_metadata=retried)
-        if stands is not None:
-            return await self.restore(run, stands)
-        await self._report_failure(run, error)
-        raise load_error(cast("JSONObject", fields["exception"])).with_traceback(error.__traceback__)
+        exception = dump_error(error)
+        fields: JSONObject = {**error_fields(raised), "exception": exception}
+        step = self._step(run, EventType.ACTIVITY_FAILED, fields, None, with_metadata=retried)
+        stands = await run.record(step)
+        return _Ending(error=load_error(exception).with_traceback(error.__traceback__), stands=stands)
 
-    async def _report_failure(self, run: Run, error: BaseException) -> None:
-        raised = error.__cause__ if isinstance(error, RetryExhaustedError) and error.__cause__ else error
-        await run.services.hooks.call("on_activity_failed", run.instance_id, self.step_id, self.name, raised)
-
-    async def _record(
+    def _step(
         self,
         run: Run,
         event_type: EventType,
         outcome: JSONObject,
         types: JSONObject | None,
         *,
-        with_metadata: bool | None = None,
-    ) -> HistoryRecord | None:
+        with_metadata: bool = True,
+    ) -> StepRecorded:
         fields: JSONObject = {"activity_name": self.name, **outcome, "input": self._stored_input.json}
         if types:
             fields["types"] = types
         if self._stored_input.types:
             fields["input_types"] = self._stored_input.types
-        if with_metadata or (with_metadata is None and self._metadata.total_attempts):
-            fields["retry_metadata"] = self._metadata.to_dict()
-        return await run.record(self.step_id, event_type, fields, ends_wait=self._backed_off)
+        if with_metadata and self._attempts.metadata.total_attempts:
+            fields["retry_metadata"] = self._attempts.metadata.to_dict()
+        return run.step(self.step_id, event_type, fields, ends_wait=self._attempts.has_row)
+
+    async def _report_failure(self, run: Run, error: BaseException) -> None:
+        raised = error.__cause__ if isinstance(error, RetryExhaustedError) and error.__cause__ else error
+        await run.services.hooks.call("on_activity_failed", run.instance_id, self.step_id, self.name, raised)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """How an activity ended; ``stands`` is a record of its outcome that was there before."""
+
+    value: Any = None
+    error: Exception | None = None
+    stands: HistoryRecord | None = None
+
+
+async def _after_commit(tell: Callable[[], Awaitable[None]]) -> None:
+    """Tell the hooks now, or when the unit of work around this activity has been committed."""
+    unit = current_unit()
+    if unit is None:
+        await tell()
+    else:
+        unit.callbacks.append(tell)
 
 
 def _fields(record: HistoryRecord) -> dict[str, Any]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 
 from edda.exceptions import EddaError
 from edda.journal import Journal
 from edda.run import Run
-from edda.storage.protocol import StorageProtocol
+from edda.storage.protocol import AsyncSession, Session, StorageProtocol
+from edda.transaction_block import transaction_block
+from edda.unit_of_work import UnitOfWork, current_unit
 
 
 class WorkflowContext:
@@ -62,6 +66,69 @@ class WorkflowContext:
             msg = f"{self!r} belongs to no run; durable operations need the context that a workflow was given"
             raise EddaError(msg)
         return self._run
+
+    @property
+    def session(self) -> AsyncSession:
+        """The session of the transaction that commits with this activity or block.
+
+        Its first statement begins the transaction. What goes through it, the record of
+        the activity, and everything the library writes here commit together or not at
+        all. Do not commit or roll back yourself. Raises ``RuntimeError`` outside an
+        activity and ``ctx.transaction()``, and in tasks created inside them: a session
+        is not to be shared.
+
+        ::
+
+            @activity
+            async def create_order(ctx, order_id: str) -> None:
+                ctx.session.add(Order(id=order_id))
+        """
+        return self._require_unit().session
+
+    @property
+    def sync_session(self) -> Session:
+        """As :attr:`session`, for sync activities: a plain :class:`sqlalchemy.orm.Session`."""
+        return self._require_unit().session.sync_session
+
+    def _require_unit(self) -> UnitOfWork:
+        unit = current_unit()
+        if unit is None:
+            raise RuntimeError(
+                "ctx.session must be accessed inside a transaction. "
+                "Use @activity (default) or async with ctx.transaction()"
+            )
+        return unit
+
+    def transaction(self) -> AbstractAsyncContextManager[None]:
+        """A block whose effects commit together at its end, or are undone by any exception.
+
+        Inside an activity or another block it is a savepoint. In the body it is a
+        recorded step: on replay the durable operations in it return what is recorded, and
+        statements through :attr:`session` are rolled back, so that they are not repeated.
+
+        ::
+
+            async with ctx.transaction():
+                await reserve(ctx, item)
+                await charge(ctx, amount)
+        """
+        return transaction_block(self.run)
+
+    def in_transaction(self) -> bool:
+        """Whether the calling task is inside an activity or ``ctx.transaction()``."""
+        return current_unit() is not None
+
+    def register_post_commit(self, callback: Callable[[], Awaitable[object]]) -> None:
+        """Call an async function after the outermost transaction has committed.
+
+        Callbacks run in order, outside the transaction; what one raises is logged. Those
+        of a rolled-back transaction or savepoint are dropped. Raises ``RuntimeError``
+        outside a transaction.
+        """
+        unit = current_unit()
+        if unit is None:
+            raise RuntimeError("Cannot register post-commit callback: not in a transaction")
+        unit.callbacks.append(callback)
 
     @property
     def is_replaying(self) -> bool:

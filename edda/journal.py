@@ -23,30 +23,38 @@ _TURNS_CONCURRENT = 8
 _TURNS_UNCLAIMED = 200
 
 
-class Journal:
-    """The steps of a run by id: recorded ones, and those the body has called."""
+class StepIds:
+    """Automatic and given ids of steps, one counter for each base name."""
 
-    def __init__(self, history: Sequence[HistoryRecord] = ()) -> None:
-        self._recorded = {record.activity_id: record for record in history}
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self._counters: dict[str, int] = {}
         self.called: set[str] = set()
-        self.replaying = bool(history)
 
     def take(self, base: str) -> str:
         """The next automatic id ``{base}:{n}``, passing over ids that were given by hand."""
         number = self._counters.get(base, 0) + 1
-        while (step_id := f"{base}:{number}") in self.called:
+        while (step_id := f"{self._prefix}{base}:{number}") in self.called:
             number += 1
         self._counters[base] = number
         self.called.add(step_id)
         return step_id
 
     def take_given(self, step_id: str) -> bool:
-        """Mark an id chosen by the user as called; False if this run has called it before."""
+        """Mark an id chosen by the user as called; False if it was called before."""
         if step_id in self.called:
             return False
         self.called.add(step_id)
         return True
+
+
+class Journal(StepIds):
+    """The steps of a run by id: recorded ones, and those the body has called."""
+
+    def __init__(self, history: Sequence[HistoryRecord] = ()) -> None:
+        super().__init__()
+        self._recorded = {record.activity_id: record for record in history}
+        self.replaying = bool(history)
 
     def find(self, step_id: str) -> HistoryRecord | None:
         """What is recorded for the step; the first one not recorded ends the replay."""
@@ -57,7 +65,19 @@ class Journal:
 
     def leftovers(self) -> list[HistoryRecord]:
         """Recorded steps that the body has not called, in the order of recording."""
-        return [record for step_id, record in self._recorded.items() if step_id not in self.called]
+        return [record for record in self.own_steps() if record.activity_id not in self.called]
+
+    def own_steps(self) -> list[HistoryRecord]:
+        """The recorded steps of the body; those inside an activity are the activity's affair."""
+        return [record for step_id, record in self._recorded.items() if not self._is_inside_another(step_id)]
+
+    def _is_inside_another(self, step_id: str) -> bool:
+        outer, slash, _ = step_id.rpartition("/")
+        return bool(slash) and (outer in self._recorded or outer in self.called)
+
+    def add(self, record: HistoryRecord) -> None:
+        """Remember a step that was recorded during this run, for a second look in the same run."""
+        self._recorded[record.activity_id] = record
 
 
 class Turnstile:

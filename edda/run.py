@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from edda.clock import monotonic
-from edda.codec.json import dumps
-from edda.exceptions import LockLostError, StorageError, WorkflowSuspended
+from edda.clock import monotonic, now
+from edda.codec.json import DEFAULT_MAX_BYTES, check_size, dumps
+from edda.exceptions import LockLostError, StorageError, TransactionLostError, WorkflowSuspended
 from edda.hooks import HookDispatcher
 from edda.journal import Journal, Turnstile
 from edda.retry import RetryPolicy
@@ -24,6 +24,7 @@ from edda.storage.protocol import StorageProtocol
 from edda.storage.records import HistoryRecord, Lease, WaitRecord
 from edda.storage.writes import AlreadyRecorded, NewWait, StepRecorded, Verdict, WaitsRegistered
 from edda.types import EventType, JSONObject, WaitKind
+from edda.unit_of_work import UnitOfWork, current_unit
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Services:
     hooks: HookDispatcher
     default_retry_policy: RetryPolicy
     threads: Executor
+    max_payload_bytes: int = DEFAULT_MAX_BYTES
 
 
 @dataclass(slots=True)
@@ -64,7 +66,7 @@ class Run:
         self.workflow_name = workflow_name
         self.services = services
         self.journal = Journal(history)
-        self.turnstile = Turnstile(record.activity_id for record in history)
+        self.turnstile = Turnstile(record.activity_id for record in self.journal.own_steps())
         self.pending: dict[str, PendingWait] = {}
         self.abandoned_waits: list[str] = []
         self.in_flight = 0
@@ -162,20 +164,62 @@ class Run:
             if self.pending or self.ended:  # else nobody waits for it: the body just goes on
                 self.changed.set()
 
-    async def record(
+    def step(
         self, step_id: str, event_type: EventType, event_data: JSONObject, *, ends_wait: bool = False
-    ) -> HistoryRecord | None:
-        """Commit one step; returns the record that stands instead if there is one already.
+    ) -> StepRecorded:
+        """The write that records a step; raises ``PayloadTooLargeError`` if it is over the limit."""
+        text = dumps(event_data)
+        check_size(text, f"step {step_id!r}", limit=self.services.max_payload_bytes)
+        return StepRecorded(self.lease, step_id, event_type, text, ends_wait)
 
-        Raises the signal when the lease is lost or the database cannot be written, so
-        that neither is ever mistaken for a failure of the step.
+    async def record(self, step: StepRecorded) -> HistoryRecord | None:
+        """Commit one step, or leave it to the unit of work around it.
+
+        Returns the record that stands instead if there is one already. Raises the signal
+        when the lease is lost or the database cannot be written, so that neither is ever
+        mistaken for a failure of the step.
         """
-        write = StepRecorded(self.lease, step_id, event_type, dumps(event_data), ends_wait)
+        unit = current_unit()
+        if unit is not None:
+            unit.writes.append(step)
+            return None
+        with self._stopping_on_storage_errors():
+            answer = await self.services.storage.submit(step, within=self.lease_left())
+        if answer is Verdict.ACCEPTED and "/" in step.activity_id:
+            # A step inside an activity: the next attempt in this very run asks for it again.
+            self.journal.add(_as_record(step))
+        return await self._judge(answer)
+
+    async def record_with(self, unit: UnitOfWork, step: StepRecorded) -> HistoryRecord | None:
+        """Commit one step together with all that its unit of work has collected; as :meth:`record`.
+
+        Raises :class:`~edda.exceptions.TransactionLostError` when nothing was stored and
+        the attempt is to be made again, and the database's error for rows of the user
+        that it refuses.
+        """
+        if unit.parent is None and not unit.began and not unit.writes:
+            return await self.record(step)
+        if unit.parent is not None:
+            unit.writes.append(step)
+            await unit.merge()
+            return None
+        with self._stopping_on_storage_errors():
+            answers = await unit.commit(step)
+        if Verdict.LEASE_LOST in answers:
+            return await self._judge(Verdict.LEASE_LOST)
+        return await self._judge(answers[0])
+
+    @contextmanager
+    def _stopping_on_storage_errors(self) -> Iterator[None]:
         try:
-            answer = await self.services.storage.submit(write, within=self.lease_left())
+            yield
+        except TransactionLostError:
+            raise
         except StorageError as error:
             self.stop(error)
             raise self.signal() from error
+
+    async def _judge(self, answer: Verdict | AlreadyRecorded) -> HistoryRecord | None:
         if isinstance(answer, AlreadyRecorded):
             return answer.record
         if answer is Verdict.LEASE_LOST:
@@ -216,15 +260,16 @@ class Run:
 
     async def hold(self, wait: NewWait) -> None:
         """Register the wait and return when it is due, under the lease: too short to park for."""
-        try:
+        with self._stopping_on_storage_errors():
             verdict = await self.services.storage.submit(
                 WaitsRegistered(self.lease, (wait,)), within=self.lease_left()
             )
-        except StorageError as error:
-            self.stop(error)
-            raise self.signal() from error
         if verdict is Verdict.LEASE_LOST:
             self.lose_lease()
+        await self.pause(wait)
+
+    async def pause(self, wait: NewWait) -> None:
+        """Return when the wait is due, under the lease, without a trace in the database."""
         self.check()
         done = asyncio.get_running_loop().create_future()
         due = monotonic() + (wait.seconds or 0.0)
@@ -284,3 +329,7 @@ class Run:
 def due_instant(record: WaitRecord) -> float | None:
     """The monotonic instant at which a wait is due, read off the database's clock."""
     return None if record.remaining is None else monotonic() + max(0.0, record.remaining)
+
+
+def _as_record(step: StepRecorded) -> HistoryRecord:
+    return HistoryRecord(0, step.lease.instance_id, step.activity_id, step.event_type, step.event_data, now())

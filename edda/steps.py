@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from edda.exceptions import NonDeterminismError
+from edda.exceptions import NonDeterminismError, WorkflowSignal
 from edda.run import Run
+from edda.scope import activity_scope
 from edda.storage.records import HistoryRecord
+from edda.unit_of_work import current_unit
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -26,10 +28,11 @@ class StepCall:
 
 def call_step(run: Run, base: str, given: str | None = None) -> StepCall:
     """Take the id of an operation at the moment it is called."""
-    journal = run.journal
+    scope = activity_scope(run)
+    ids = run.journal if scope is None else scope.ids
     if given is None:
-        return StepCall(journal.take(base))
-    return StepCall(given, reused=not journal.take_given(given))
+        return StepCall(ids.take(base))
+    return StepCall(given, reused=not ids.take_given(given))
 
 
 class Operation(Protocol[T_co]):
@@ -52,12 +55,34 @@ class Operation(Protocol[T_co]):
         ...
 
 
+class ActivityMustWait(WorkflowSignal):
+    """Ends an attempt that reached a wait: the workflow waits, then the activity begins anew."""
+
+    def __init__(self, operation: Operation[object]) -> None:
+        super().__init__("an activity waits")
+        self.operation = operation
+
+
+def check_may_wait(run: Run, operation: Operation[object]) -> None:
+    """Keep a wait out of transactions: they would stay open for as long as it takes."""
+    if current_unit() is None:
+        return
+    if activity_scope(run) is not None:
+        raise ActivityMustWait(operation)
+    raise RuntimeError(
+        f"{operation.describe()} would wait inside ctx.transaction(), which would keep the transaction open; "
+        "wait before or after the block"
+    )
+
+
 async def perform(run: Run, call: StepCall, operation: Operation[T_co]) -> T_co:
     """Return the recorded outcome of the operation, or perform it."""
     run.check()
     if call.reused:
         raise ValueError(f"Activity ID {call.step_id!r} is already used in this workflow run")
-    run.turnstile.note_caller()
+    in_body = activity_scope(run) is None
+    if in_body:
+        run.turnstile.note_caller()
     record = run.journal.find(call.step_id)
     if record is None:
         async with run.operation():
@@ -65,7 +90,8 @@ async def perform(run: Run, call: StepCall, operation: Operation[T_co]) -> T_co:
     if not operation.matches(record):
         run.stop(_mismatch(run, call, operation, record))
         raise run.signal()
-    await run.turnstile.pass_recorded(call.step_id)
+    if in_body:
+        await run.turnstile.pass_recorded(call.step_id)
     run.check()
     return await operation.restore(run, record)
 

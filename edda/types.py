@@ -44,6 +44,9 @@ class EventType(StrEnum):
     ACTIVITY_FAILED = "ActivityFailed"
     TIMER_EXPIRED = "TimerExpired"
     WORKFLOW_FAILED = "WorkflowFailed"
+    TRANSACTION_COMMITTED = "TransactionCommitted"
+    TRANSACTION_ROLLED_BACK = "TransactionRolledBack"
+    CHILD_WORKFLOW_STARTED = "ChildWorkflowStarted"
 
 
 class WaitKind(StrEnum):

@@ -9,7 +9,7 @@ from typing import Any
 from edda.clock import now
 from edda.context import WorkflowContext
 from edda.run import Run
-from edda.steps import StepCall, call_step, perform
+from edda.steps import StepCall, call_step, check_may_wait, perform
 from edda.storage.records import HistoryRecord
 from edda.storage.writes import NewWait
 from edda.types import EventType, JSONObject, WaitKind, is_number
@@ -36,13 +36,14 @@ class _TimerStep:
     async def perform(self, run: Run) -> None:
         waits = self._at is not None or (self._seconds or 0) > 0
         if waits:
+            check_may_wait(run, self)
             await run.wait(NewWait(self._step_id, WaitKind.TIMER, seconds=self._seconds, at=self._at))
         expired: JSONObject = {
             "result": None,
             "timer_id": self._step_id,
             "expires_at": now().isoformat(),
         }
-        await run.record(self._step_id, EventType.TIMER_EXPIRED, expired, ends_wait=waits)
+        await run.record(run.step(self._step_id, EventType.TIMER_EXPIRED, expired, ends_wait=waits))
 
 
 def sleep(ctx: WorkflowContext, seconds: float, timer_id: str | None = None) -> Coroutine[Any, Any, None]:

@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, AsyncSessionTransaction
 
 from edda.exceptions import TransactionLostError
-from edda.storage.dialects.base import Attempt, Failure
+from edda.storage.dialects.base import Attempt, ContentionError, Failure
 from edda.storage.writer import reason
 from edda.storage.writes import AlreadyRecorded, StepRecorded, Verdict, Write
 
@@ -73,7 +73,7 @@ class DatabaseTransaction:
             return answers
         try:
             await self.session.commit()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a driver may raise anything; what it means is found out
             await self.rollback()
             return await self._after_failed_commit(error, writes, answers)
         await self.session.close()
@@ -93,13 +93,18 @@ class DatabaseTransaction:
         raise self._translated(error) from error
 
     def _translated(self, error: Exception) -> Exception:
-        if self._classify(error) is Failure.REFUSED:
+        if not self.is_trouble(error):
             return error
         return TransactionLostError(f"The transaction was lost: {reason(error)}")
 
     def is_trouble(self, error: BaseException) -> bool:
         """Whether an error that came out of the user's statements is trouble of this database."""
-        return isinstance(error, SQLAlchemyError | OSError) and self._classify(error) is not Failure.REFUSED
+        if isinstance(
+            error, IntegrityError
+        ):  # a user's row that cannot be, also where the writer would look again
+            return False
+        known = isinstance(error, SQLAlchemyError | OSError | ContentionError)
+        return known and self._classify(error) is not Failure.REFUSED
 
     async def rollback(self) -> None:
         """Undo everything since the beginning; the next statement begins anew."""
