@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from edda.activity_step import ActivityStep
 from edda.codec.binding import FunctionCodec
@@ -15,6 +16,7 @@ from edda.retry import RetryPolicy
 from edda.run import Run
 from edda.steps import StepCall, call_step, perform
 from edda.storage.threads import run_in_thread
+from edda.types import is_number
 from edda.unit_of_work import current_unit
 
 P = ParamSpec("P")
@@ -24,13 +26,22 @@ R = TypeVar("R")
 class Activity(Generic[P, R]):
     """A function whose outcome is recorded, so that a replay returns it instead of running it again."""
 
-    def __init__(self, func: Callable[..., Any], retry_policy: RetryPolicy | None = None) -> None:
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        retry_policy: RetryPolicy | None = None,
+        *,
+        timeout_seconds: float | None = None,
+    ) -> None:
         if not inspect.isroutine(func):
             raise TypeError(f"@activity decorates functions, not {func!r}")
         self.func = func
         self.name: str = func.__name__
         self.is_async = inspect.iscoroutinefunction(func)
+        if timeout_seconds is not None and not (is_number(timeout_seconds) and timeout_seconds > 0):
+            raise ValueError(f"timeout_seconds must be a positive number or None, not {timeout_seconds!r}")
         self.retry_policy = retry_policy
+        self.timeout_seconds = timeout_seconds
         self.codec = FunctionCodec(func)
         functools.update_wrapper(self, func)
 
@@ -56,7 +67,15 @@ class Activity(Generic[P, R]):
         self, ctx: WorkflowContext, call: StepCall, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> R:
         async def attempt(run: Run) -> Any:
-            return await self._invoke(ctx, run, args, kwargs)
+            limit = asyncio.timeout(self.timeout_seconds)
+            try:
+                async with limit:
+                    return await self._invoke(ctx, run, args, kwargs)
+            except TimeoutError:
+                if not limit.expired():  # it is the function's own
+                    raise
+                message = f"Activity {self.name} did not finish within {self.timeout_seconds} seconds"
+                raise TimeoutError(message) from None
 
         step = ActivityStep(
             call.step_id,
@@ -91,20 +110,41 @@ class Activity(Generic[P, R]):
 
 @overload
 def activity(
-    func: Callable[Concatenate[WorkflowContext, P], Awaitable[R]], *, retry_policy: RetryPolicy | None = None
+    func: Callable[Concatenate[WorkflowContext, P], Awaitable[R]],
+    *,
+    retry_policy: RetryPolicy | None = None,
+    timeout_seconds: float | None = None,
 ) -> Activity[P, R]: ...
 @overload
 def activity(
-    func: Callable[Concatenate[WorkflowContext, P], R], *, retry_policy: RetryPolicy | None = None
+    func: Callable[Concatenate[WorkflowContext, P], R],
+    *,
+    retry_policy: RetryPolicy | None = None,
+    timeout_seconds: float | None = None,
 ) -> Activity[P, R]: ...
 @overload
-def activity(func: None = None, *, retry_policy: RetryPolicy | None = None) -> _ActivityDecorator: ...
-def activity(func: Callable[..., Any] | None = None, *, retry_policy: RetryPolicy | None = None) -> Any:
+def activity(
+    func: None = None, *, retry_policy: RetryPolicy | None = None, timeout_seconds: float | None = None
+) -> _ActivityDecorator: ...
+def activity(
+    func: Callable[..., Any] | None = None,
+    *,
+    retry_policy: RetryPolicy | None = None,
+    timeout_seconds: float | None = None,
+) -> Any:
     """Make a sync or async function a durable step of workflows.
 
     The first parameter of the function is the :class:`~edda.WorkflowContext`. Arguments
-    and result may be what :doc:`serialization` lists: JSON values, models, dataclasses,
-    enums, times, decimals, bytes, sets and so on. Sync functions run in a thread.
+    and result may be JSON values, pydantic models, dataclasses, enums, times, decimals,
+    UUIDs, bytes, tuples, sets and nestings of these. Sync functions run in a thread.
+
+    An attempt that raises is repeated as ``retry_policy`` says (default: the app's, else
+    five attempts); one that takes longer than ``timeout_seconds`` counts as failed with
+    ``TimeoutError``. The thread of a sync function cannot be stopped: its session refuses
+    further statements, and what it returns is ignored.
+
+    Raises ``TypeError`` for what is no function, ``ValueError`` for a timeout that is no
+    positive number.
 
     >>> @activity
     ... async def reserve(ctx: WorkflowContext, item: str, count: int = 1) -> dict[str, str]:
@@ -113,16 +153,14 @@ def activity(func: Callable[..., Any] | None = None, *, retry_policy: RetryPolic
     'reserve'
     """
     if func is None:
-        return functools.partial(Activity, retry_policy=retry_policy)
-    return Activity(func, retry_policy)
+        return functools.partial(Activity, retry_policy=retry_policy, timeout_seconds=timeout_seconds)
+    return Activity(func, retry_policy, timeout_seconds=timeout_seconds)
 
 
-class _ActivityDecorator:
+class _ActivityDecorator(Protocol):
     """The type of ``activity(...)`` with options, so that it keeps the types of the function."""
 
     @overload
     def __call__(self, func: Callable[Concatenate[WorkflowContext, P], Awaitable[R]]) -> Activity[P, R]: ...
     @overload
     def __call__(self, func: Callable[Concatenate[WorkflowContext, P], R]) -> Activity[P, R]: ...
-    def __call__(self, func: Callable[..., Any]) -> Activity[Any, Any]:
-        raise NotImplementedError

@@ -110,8 +110,11 @@ class ActivityStep:
     async def _attempt_in(self, run: Run, unit: UnitOfWork) -> _Ending:
         scope = ActivityScope(run, self.step_id, self._attempts)
         await unit.enter()
-        with unit.current(), inside_activity(scope):
-            value = await self._attempt(run)
+        try:
+            with unit.current(), inside_activity(scope):
+                value = await self._attempt(run)
+        finally:
+            scope.heartbeat.end()
         self._attempts.succeeded()
         try:
             result = self._codec.result.dump(value, "result")

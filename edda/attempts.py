@@ -11,7 +11,7 @@ from edda.retry import GiveUp, RetryAfter, RetryMetadata, RetryPolicy, decide
 from edda.run import Run
 from edda.storage.records import WaitRecord
 from edda.storage.writes import NewWait
-from edda.types import JSONObject, JSONValue, WaitKind
+from edda.types import JSONObject, WaitKind
 
 # A longer back-off parks the workflow instead of holding its lease.
 PARK_FROM_SECONDS = 5.0
@@ -30,16 +30,16 @@ class Attempts:
     def __init__(self, run: Run, step_id: str, *, durable: bool) -> None:
         self._run = run
         self._step_id = step_id
-        self._durable = durable
+        self.durable = durable
         self._began = 0.0
         self._troubles = 0
         self.has_row = False
         self.metadata = RetryMetadata()
-        self.details: JSONValue = None
+        self.details: JSONObject | None = None
 
     async def resume(self) -> None:
         """Go on where an earlier run was; waits for the rest of its back-off."""
-        row = self._run.open_wait(self._step_id) if self._durable else None
+        row = self._run.open_wait(self._step_id) if self.durable else None
         if row is None or row.kind is not WaitKind.RETRY:
             return
         self._load(row)
@@ -83,7 +83,7 @@ class Attempts:
         self._run.check()  # a run that was stopped makes no further attempt
         self._add_time(delay)
         wait = self.row(seconds=delay)
-        if not self._durable:
+        if not self.durable:
             await self._run.pause(wait)
         elif delay >= PARK_FROM_SECONDS:
             await self._run.wait(wait)

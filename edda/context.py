@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
+from typing import Any
 
 from edda.exceptions import EddaError
 from edda.journal import Journal
 from edda.run import Run
+from edda.scope import ActivityScope, activity_scope
 from edda.storage.protocol import AsyncSession, Session, StorageProtocol
 from edda.transaction_block import transaction_block
 from edda.unit_of_work import UnitOfWork, current_unit
@@ -129,6 +131,36 @@ class WorkflowContext:
         if unit is None:
             raise RuntimeError("Cannot register post-commit callback: not in a transaction")
         unit.callbacks.append(callback)
+
+    def heartbeat(self, details: Any = None) -> None:
+        """Report the progress of a long activity; its next attempt finds it in :attr:`heartbeat_details`.
+
+        ``details`` is any value an activity may return. It is stored in the background, at
+        most once a second, and when the attempt fails; sync activities may call it too.
+        Raises ``RuntimeError`` outside an activity and ``TypeError`` for what cannot be
+        stored.
+
+        ::
+
+            @activity
+            async def copy(ctx, names: list[str]) -> None:
+                done = ctx.heartbeat_details or 0
+                for number, name in enumerate(names[done:], start=done + 1):
+                    await copy_one(name)
+                    ctx.heartbeat(number)
+        """
+        self._require_activity().heartbeat.report(details)
+
+    @property
+    def heartbeat_details(self) -> Any:
+        """What the last :meth:`heartbeat` of this activity reported, in this attempt or an earlier one."""
+        return self._require_activity().heartbeat.details
+
+    def _require_activity(self) -> ActivityScope:
+        scope = activity_scope(self.run)
+        if scope is None:
+            raise RuntimeError("ctx.heartbeat is for activities; the body of a workflow is durable as it is")
+        return scope
 
     @property
     def is_replaying(self) -> bool:

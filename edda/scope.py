@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from edda.attempts import Attempts
+from edda.heartbeat import Heartbeat
 from edda.journal import StepIds
 from edda.run import Run
 
@@ -17,7 +18,7 @@ class ActivityScope:
     def __init__(self, run: Run, step_id: str, attempts: Attempts) -> None:
         self.run = run
         self.step_id = step_id
-        self.attempts = attempts
+        self.heartbeat = Heartbeat(run, attempts)
         self.ids = StepIds(f"{step_id}/")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from edda.exceptions import NonDeterminismError, WorkflowSignal
+from edda.exceptions import NonDeterminismError, StoredValueError, WorkflowSignal
 from edda.run import Run
 from edda.scope import activity_scope
 from edda.storage.records import HistoryRecord
@@ -93,7 +93,11 @@ async def perform(run: Run, call: StepCall, operation: Operation[T_co]) -> T_co:
     if in_body:
         await run.turnstile.pass_recorded(call.step_id)
     run.check()
-    return await operation.restore(run, record)
+    try:
+        return await operation.restore(run, record)
+    except StoredValueError as error:  # its class is gone: the code does not match the history
+        run.stop(error)
+        raise run.signal() from error
 
 
 def _mismatch(

@@ -46,6 +46,8 @@ class _Bridge(Generic[T]):
         self._abandoned = False
 
     def drive(self) -> T:
+        # Drivers make their connections in the calling thread, for "the" event loop.
+        asyncio.set_event_loop(self.loop)
         code = _StatementGreenlet(self._function, getcurrent())
         outcome: Any = code.switch()
         while not code.dead:
@@ -59,7 +61,8 @@ class _Bridge(Generic[T]):
 
     async def _execute(self, statement: Any) -> Any:
         if self._abandoned:
-            statement.close()
+            if asyncio.iscoroutine(statement):
+                statement.close()
             raise AbandonedThreadError(
                 "the attempt of this activity is over; its session takes no statements"
             )
