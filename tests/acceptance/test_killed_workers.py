@@ -94,7 +94,7 @@ async def test_a_blocked_event_loop_leads_to_one_completion(cluster: Cluster) ->
     """The body blocks for longer than the lease; the late run ends without a write."""
     await cluster.storage()
     blocked, second = await asyncio.gather(
-        cluster.worker(Start("blocks_the_loop", {}), BLOCK=2 * LEASE_DURATION), cluster.worker()
+        cluster.worker(Start("blocks_the_loop", {}), BLOCK=1.3 * LEASE_DURATION), cluster.worker()
     )
     [instance] = (await cluster.all_end(1)).values()
     assert result_of(instance) == [blocked.pid, second.pid]
