@@ -71,6 +71,7 @@ _BROKEN = frozenset(
 )
 _MIGRATION_LOCK = "edda_migration"
 _ROWS = "incoming_rows"
+_PLACE = "place"
 
 
 class MySQLDialect(Dialect):
@@ -131,8 +132,10 @@ class MySQLDialect(Dialect):
             for position, (name, type_) in enumerate(columns.items())
         )
         # The names come from the statements of this package.
-        table = text(f"SELECT * FROM JSON_TABLE(:{_ROWS}, '$[*]' COLUMNS ({specifications})) AS sent")  # noqa: S608
-        source = table.columns(*(column(name, type_) for name, type_ in columns.items())).subquery("incoming")
+        read = f"JSON_TABLE(:{_ROWS}, '$[*]' COLUMNS ({_PLACE} FOR ORDINALITY, {specifications}))"
+        table = text(f"SELECT * FROM {read} AS sent")  # noqa: S608
+        sent = (column(_PLACE), *(column(name, type_) for name, type_ in columns.items()))
+        source = table.columns(*sent).subquery("incoming")
         return Incoming({name: source.c[name] for name in columns}, columns, source)
 
     def run(self, connection: Connection, statement: RowsStatement, rows: Sequence[Row]) -> int:
@@ -152,7 +155,8 @@ class MySQLDialect(Dialect):
         # which is the same for a row inserted and a row found.
         there = and_(*(table.c[name] == values[name] for name in key))
         query = select(*values.values()).select_from(_source(incoming, guard).outerjoin(table, there))
-        absent = query.where(table.c[key[0]].is_(None))
+        # A join returns rows in any order, and numbers are given to rows as they come.
+        absent = query.where(table.c[key[0]].is_(None)).order_by(incoming.table.c[_PLACE])
         return insert(table).from_select(list(values), absent if guard is None else absent.with_for_update())
 
     def insert_or_replace(
