@@ -15,7 +15,7 @@ from edda.run import Run
 from edda.storage.records import HistoryRecord
 from edda.storage.writes import NewWait, Verdict, WaitsRegistered
 from edda.types import Status
-from edda.workflow import Workflow
+from edda.workflow import Workflow, forget_start_ids
 
 # Turns of the event loop after which a body with open waits is taken to have nothing else
 # to do. A body that does move on later regains its lease, so this is only thrift.
@@ -66,6 +66,7 @@ class Execution:
         self.driver: asyncio.Task[Any] | None = None
         variables = contextvars.copy_context()
         variables.run(current_context.set, self.context)
+        variables.run(forget_start_ids)
         self._task: asyncio.Task[Any] = asyncio.get_running_loop().create_task(
             self._body(arguments), context=variables, name=f"edda run {run.instance_id}"
         )

@@ -10,10 +10,11 @@ from pydantic import ValidationError
 
 from edda.clock import monotonic
 from edda.cloudevent import Event
+from edda.creation import AnyWorkflow
 from edda.exceptions import InvalidEventError
 from edda.handlers import EventHandlers
 from edda.ids import derived_instance_id, derived_key, new_key
-from edda.replay import AnyWorkflow, ReplayEngine
+from edda.replay import ReplayEngine
 from edda.storage.protocol import StorageProtocol
 from edda.storage.writes import EventsAccepted, InboxEvent, NewInstance
 
@@ -59,7 +60,7 @@ class Ingest:
         # Submitted together, so that they share a commit.
         created, _ = await asyncio.gather(
             self._storage.submit(stored),
-            asyncio.gather(*map(self._engine.register_definition, definitions.values())),
+            asyncio.gather(*map(self._engine.creation.register_definition, definitions.values())),
         )
         if any(new.lease is None for _, new, _ in planned):
             self._engine.wake()
@@ -97,7 +98,7 @@ class Ingest:
         return [
             (
                 workflow,
-                *self._engine.prepare(
+                *self._engine.creation.prepare(
                     workflow, arguments, leased=leased, instance_id=derived_instance_id(workflow.name, key)
                 ),
             )

@@ -9,21 +9,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from edda.children import ChildStart
 from edda.clock import monotonic
-from edda.codec.json import dumps, loads
+from edda.codec.json import loads
+from edda.context import current_context
+from edda.creation import AnyWorkflow, Creation, EngineOptions, definition_of
 from edda.exceptions import LockLostError, LockNotAcquiredError, ShuttingDownError, StorageError
 from edda.execution import Execution, Failed, Outcome, Stopped
-from edda.ids import new_instance_id
 from edda.leases import HeldLeases
 from edda.residents import Residents
 from edda.run import Run, Services
+from edda.scope import activity_scope
 from edda.settlement import Settlement
-from edda.storage.records import ClaimedInstance, Lease
+from edda.steps import call_step, perform
+from edda.storage.records import ClaimedInstance
 from edda.storage.writes import (
-    DefinitionRegistered,
     InstanceClaimed,
     NewInstance,
     NotClaimable,
@@ -31,22 +33,10 @@ from edda.storage.writes import (
     RunReleased,
 )
 from edda.types import Status
-from edda.workflow import Workflow, activated, find_workflow, get_all_workflows
+from edda.unit_of_work import UnitOfWork, current_unit
+from edda.workflow import activated, find_workflow, get_all_workflows
 
 logger = logging.getLogger(__name__)
-
-AnyWorkflow = Workflow[Any, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """How long leases are, and how many parked executions stay in memory."""
-
-    service_name: str
-    db_url: str
-    lease_seconds: float = 30.0
-    default_lock_timeout: float = 300.0
-    residents: int = 1000
 
 
 class ReplayEngine:
@@ -67,7 +57,7 @@ class ReplayEngine:
         self._own = {workflow.name: workflow for workflow in own_workflows}
         self._settlement = Settlement(services.storage, services.hooks)
         self._residents = Residents(options.residents)
-        self._registered: set[tuple[str, str]] = set()
+        self.creation = Creation(services, options)
         self._running: dict[str, Execution] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._draining = False
@@ -104,67 +94,70 @@ class ReplayEngine:
         *,
         instance_id: str | None = None,
     ) -> str:
-        """Start an instance and wait until it completed or parked; see :meth:`Workflow.start`."""
-        new, loaded = self.prepare(
+        """Start an instance and wait until it completed or parked; see :meth:`Workflow.start`.
+
+        In the body of a workflow of this engine it is a recorded step. In an activity or
+        a transaction block the instance is created with the commit and runs after it.
+        """
+        context = current_context.get()
+        if instance_id is None and context is not None and context.run.services is self._services:
+            if (unit := current_unit()) is not None:
+                return self._start_in_unit(workflow, arguments, lock_timeout, unit)
+            if activity_scope(context.run) is None:
+                return await self._start_child(context.run, workflow, arguments, lock_timeout)
+        new, loaded = self.creation.prepare(
             workflow, arguments, lock_timeout=lock_timeout, leased=True, instance_id=instance_id
         )
-        task = self.spawn(self._create_and_run(workflow, new, loaded))
-        # The run is a task of its own: a caller that is cancelled leaves it running.
-        _raise_error(await asyncio.shield(task))
+        _raise_error(await self._run_in_background(workflow, new, loaded))
         return new.instance_id
 
-    def prepare(
+    async def _run_in_background(
+        self, workflow: AnyWorkflow, new: NewInstance, arguments: dict[str, Any]
+    ) -> Outcome | Parked | None:
+        # The run is a task of its own: a caller that is cancelled leaves it running.
+        return await asyncio.shield(self.spawn(self._create_and_run(workflow, new, arguments)))
+
+    async def _start_child(
+        self, parent: Run, workflow: AnyWorkflow, arguments: dict[str, Any], lock_timeout: float | None
+    ) -> str:
+        self.creation.prepare(
+            workflow, arguments, leased=False
+        )  # wrong arguments are told before anything happens
+
+        async def start(child_id: str) -> Outcome | Parked | None:
+            new, loaded = self.creation.prepare(
+                workflow, arguments, lock_timeout=lock_timeout, leased=True, instance_id=child_id
+            )
+            return await self._run_in_background(workflow, new, loaded)
+
+        call = call_step(parent, f"start_{workflow.name}")
+        step = ChildStart(call.step_id, workflow.name, storage=self._storage, start=start)
+        return await perform(parent, call, step)
+
+    def _start_in_unit(
         self,
         workflow: AnyWorkflow,
         arguments: dict[str, Any],
-        *,
-        leased: bool,
-        lock_timeout: float | None = None,
-        instance_id: str | None = None,
-    ) -> tuple[NewInstance, dict[str, Any]]:
-        """Check the arguments; returns the instance to be stored and the arguments as the body sees them.
+        lock_timeout: float | None,
+        unit: UnitOfWork,
+    ) -> str:
+        new, _ = self.creation.prepare(workflow, arguments, lock_timeout=lock_timeout, leased=False)
+        unit.writes += [definition_of(workflow), new]
 
-        Raises ``TypeError`` or pydantic's ``ValidationError`` for arguments that do not
-        fit, and :class:`ShuttingDownError` once the engine drains.
-        """
-        if self._draining:
-            raise ShuttingDownError
-        stored = workflow.codec.dump_kwargs(arguments)
-        loaded = workflow.codec.load_kwargs(stored)
-        instance_id = instance_id or new_instance_id(workflow.name)
-        timeout = workflow.lock_timeout_seconds if lock_timeout is None else lock_timeout
-        lease = (
-            Lease(instance_id, self._services.worker_id, 1, self._lease_seconds(timeout)) if leased else None
-        )
-        new = NewInstance(
-            instance_id,
-            workflow.name,
-            workflow.source_hash,
-            self._options.service_name,
-            dumps(stored.json),
-            lock_timeout_seconds=timeout,
-            lease=lease,
-            input_types=dumps(stored.types) if stored.types else None,
-        )
-        return new, loaded
+        async def wake() -> None:
+            self.wake()
 
-    def _lease_seconds(self, lock_timeout: float | None) -> float:
-        timeout = self._options.default_lock_timeout if lock_timeout is None else lock_timeout
-        return min(self._options.lease_seconds, timeout)
-
-    async def register_definition(self, workflow: AnyWorkflow) -> None:
-        """Store the source of the workflow, once per version in this process."""
-        key = (workflow.name, workflow.source_hash)
-        if key not in self._registered:
-            await self._storage.submit(DefinitionRegistered(*key, workflow.source_code))
-            self._registered.add(key)
+        unit.callbacks.append(wake)
+        return new.instance_id
 
     async def _create_and_run(
         self, workflow: AnyWorkflow, new: NewInstance, arguments: dict[str, Any]
     ) -> Outcome | Parked | None:
         asked_at = monotonic()
         # Both are submitted at once, so that they share a commit.
-        _, created = await asyncio.gather(self.register_definition(workflow), self._storage.submit(new))
+        _, created = await asyncio.gather(
+            self.creation.register_definition(workflow), self._storage.submit(new)
+        )
         if not created:
             return None
         return await self.run_new(workflow, new, arguments, asked_at=asked_at)
@@ -353,6 +346,7 @@ class ReplayEngine:
         What has not reached a step after ``timeout`` seconds is cancelled.
         """
         self._draining = True
+        self.creation.closed = True
         for execution in self._residents.take_all():
             self._dismiss(execution)
         for execution in list(self._running.values()):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+from edda.creation import EngineOptions
 from edda.handlers import EventHandlers
 from edda.hooks import HookDispatcher
 from edda.ingest import EventWorkflow, Ingest
 from edda.loops.due import DueLoop
 from edda.loops.leases import LeaseLoop
-from edda.replay import EngineOptions, ReplayEngine
+from edda.replay import ReplayEngine
 from edda.retry import DEFAULT_RETRY_POLICY
 from edda.run import Services
 from edda.settings import Settings

@@ -218,6 +218,11 @@ def deriving_start_ids(*cause: str) -> Iterator[None]:
         _start_ids.reset(token)
 
 
+def forget_start_ids() -> None:
+    """Code from here on is no longer run again for that cause: it is a workflow of its own."""
+    _start_ids.set(None)
+
+
 def next_start_id(workflow_name: str) -> str | None:
     """The id that the surrounding code prescribes for the next start, if it does."""
     ids = _start_ids.get()

@@ -48,7 +48,10 @@ class AsyncCommitter(Committer):
         self._connection: AsyncConnection | None = None
 
     async def commit(self, job: Job[T], *, cut_after: float | None = None) -> T:
-        connection = self._connection or await self._connect()
+        if self._connection is None:
+            async with asyncio.timeout(cut_after):
+                self._connection = await self._connect()
+        connection = self._connection
         if cut_after is None:
             return await _in_transaction(connection, job)
         # Cutting the line needs no answer of the other side, and cancelling would wait for one.
@@ -63,23 +66,25 @@ class AsyncCommitter(Committer):
         try:
             await connection.run_sync(self._prepare)
         except BaseException:
-            await connection.close()
+            await _give_up(connection)
             raise
-        self._connection = connection
         return connection
 
     async def reset(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        _cut(connection)
-        try:
-            await connection.close()
-        except Exception:  # the line is cut already: whatever closing says changes nothing
-            logger.debug("Closing the connection of the writer failed", exc_info=True)
+        if connection is not None:
+            await _give_up(connection)
 
     async def close(self) -> None:
         await self.reset()
+
+
+async def _give_up(connection: AsyncConnection) -> None:
+    _cut(connection)
+    try:
+        await connection.close()
+    except Exception:  # the line is cut already: whatever closing says changes nothing
+        logger.debug("Closing the connection of the writer failed", exc_info=True)
 
 
 async def _in_transaction(connection: AsyncConnection, job: Job[T]) -> T:
@@ -132,8 +137,12 @@ class ThreadCommitter(Committer):
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if connection is None:
+            return
+        try:
             connection.close()
+        except Exception:  # given up because it is broken: whatever closing says changes nothing
+            logger.debug("Closing the connection of the writer failed", exc_info=True)
 
     async def close(self) -> None:
         thread, self._thread = self._thread, None

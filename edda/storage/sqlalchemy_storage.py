@@ -195,13 +195,15 @@ class SQLAlchemyStorage:
         return [inspection.step(record) for record in await self.load_history(instance_id)]
 
     async def _read(self, read: Read[T]) -> T:
+        deadline = monotonic() + READ_SECONDS
         attempt = 0
         while True:
             attempt += 1
             try:
-                async with asyncio.timeout(READ_SECONDS), self.engine.connect() as connection:
+                async with asyncio.timeout(deadline - monotonic()), self.engine.connect() as connection:
                     return await read(connection)
             except Exception as error:  # a driver may raise anything; callers know StorageError
-                if attempt == READ_ATTEMPTS or self.dialect.classify(error) is Failure.REFUSED:
+                last = attempt == READ_ATTEMPTS or monotonic() > deadline
+                if last or self.dialect.classify(error) is Failure.REFUSED:
                     raise StorageError(f"The database could not be read: {reason(error)}") from error
             await asyncio.sleep(RETRY_PAUSE * attempt)

@@ -111,9 +111,11 @@ class GroupCommitWriter:
             batch = self._take()
             try:
                 await self._commit(batch, Attempt.FIRST)
+            except Exception:  # a defect of ours must not leave all later writes without an answer
+                logger.exception("The writer failed")
             finally:
-                # Only a writer that was ended in the middle leaves an answer open.
-                self._refuse(batch, StorageError("The storage was closed before this write was committed"))
+                # Only a writer that failed or was ended in the middle leaves an answer open.
+                self._refuse(batch, StorageError("The writer ended before this write was committed"))
 
     def _take(self) -> list[_Entry]:
         size = min(len(self._queue), MAX_BATCH)

@@ -27,6 +27,8 @@ from sqlalchemy import (
     Update,
     bindparam,
 )
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.types import TypeEngine
 
@@ -116,6 +118,13 @@ def _as_text(moment: datetime | None) -> str | None:
     if moment is None:
         return None
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the connection is gone or could not be had, as far as SQLAlchemy and the system tell."""
+    if isinstance(error, OSError | PoolTimeoutError):
+        return True
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 class Dialect(ABC):

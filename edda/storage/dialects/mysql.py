@@ -38,6 +38,7 @@ from edda.storage.dialects.base import (
     Incoming,
     Row,
     RowsStatement,
+    is_lost,
     with_texts_for_times,
 )
 
@@ -71,6 +72,8 @@ _BROKEN = frozenset(
 )
 _MIGRATION_LOCK = "edda_migration"
 _ROWS = "incoming_rows"
+_PACKET_LIMIT = "edda_max_allowed_packet"
+_STATEMENT_BYTES = 16_384
 _PLACE = "place"
 
 
@@ -106,8 +109,7 @@ class MySQLDialect(Dialect):
         code = _error_code(error)
         if code in _CONFLICTS:
             return Failure.CONFLICT
-        lost = getattr(error, "connection_invalidated", False) or isinstance(error, OSError)
-        return Failure.UNREACHABLE if code in _BROKEN or lost else Failure.REFUSED
+        return Failure.UNREACHABLE if code in _BROKEN or is_lost(error) else Failure.REFUSED
 
     def now(self) -> ColumnElement[Any]:
         return func.utc_timestamp(literal_column("6"), type_=UTCDateTime())
@@ -139,8 +141,9 @@ class MySQLDialect(Dialect):
         return Incoming({name: source.c[name] for name in columns}, columns, source)
 
     def run(self, connection: Connection, statement: RowsStatement, rows: Sequence[Row]) -> int:
-        sent = with_texts_for_times(rows, statement.incoming.times)
-        return connection.execute(statement.statement, {_ROWS: to_json(sent).decode()}).rowcount
+        sent = to_json(with_texts_for_times(rows, statement.incoming.times))
+        _check_size(connection, sent)
+        return connection.execute(statement.statement, {_ROWS: sent.decode()}).rowcount
 
     def insert_absent(
         self,
@@ -172,6 +175,17 @@ class MySQLDialect(Dialect):
         statement = insert(table).from_select(list(values), query)
         replaced = {name: statement.inserted[name] for name in values if name not in key}
         return statement.on_duplicate_key_update(replaced)
+
+
+def _check_size(connection: Connection, sent: bytes) -> None:
+    """Raise ValueError for what the server would answer by breaking the connection."""
+    limit = connection.info.get(_PACKET_LIMIT)
+    if limit is None:
+        limit = connection.info[_PACKET_LIMIT] = connection.scalar(text("SELECT @@max_allowed_packet"))
+    # On the wire quotes and backslashes are doubled, and the statement comes with it.
+    size = len(sent) + sent.count(b'"') + sent.count(b"'") + sent.count(b"\\") + _STATEMENT_BYTES
+    if size > limit:
+        raise ValueError(f"{size} bytes are more than max_allowed_packet of the server, {limit}")
 
 
 def _source(incoming: Incoming, guard: Guard | None) -> FromClause:

@@ -76,7 +76,7 @@ class PostgreSQLDialect(Dialect):
             return Failure.CONFLICT
         if state in _BROKEN or (state or "")[:2] in _BROKEN_CLASSES:
             return Failure.UNREACHABLE
-        if state is None and (getattr(error, "connection_invalidated", False) or isinstance(error, OSError)):
+        if state is None and is_lost(error):
             return Failure.UNREACHABLE
         return Failure.REFUSED
 
@@ -160,6 +160,7 @@ def _guarded(
 
 
 def _prepare_writer(connection: Connection) -> None:
+    connection.execution_options(isolation_level="READ COMMITTED")
     connection.detach()
     # All statements of the writer are index probes. A plan made while the tables were
     # small would otherwise read them whole until the next ANALYZE.
