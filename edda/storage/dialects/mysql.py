@@ -28,6 +28,7 @@ from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.types import TypeEngine
 
+from edda.exceptions import StorageError
 from edda.storage.columns import UTCDateTime
 from edda.storage.committers import AsyncCommitter, Committer
 from edda.storage.dialects.base import (
@@ -97,7 +98,8 @@ class MySQLDialect(Dialect):
         """Held by the connection, since each statement that changes a table ends the transaction."""
         name = f"{_MIGRATION_LOCK}:{connection.scalar(text('SELECT DATABASE()'))}"[:64]
         parameters = {"name": name, "seconds": MIGRATION_SECONDS}
-        connection.execute(text("SELECT GET_LOCK(:name, :seconds)"), parameters)
+        if connection.scalar(text("SELECT GET_LOCK(:name, :seconds)"), parameters) != 1:
+            raise StorageError(f"The lock for migrations was not free for {MIGRATION_SECONDS} seconds")
 
     def unlock_migration(self, connection: Connection) -> None:
         name = f"{_MIGRATION_LOCK}:{connection.scalar(text('SELECT DATABASE()'))}"[:64]

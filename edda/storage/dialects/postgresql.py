@@ -32,7 +32,16 @@ from sqlalchemy.types import TypeEngine
 
 from edda.storage.columns import LongText, UTCDateTime
 from edda.storage.committers import AsyncCommitter, Committer
-from edda.storage.dialects.base import ContentionError, Dialect, Failure, Guard, Incoming, Row, RowsStatement
+from edda.storage.dialects.base import (
+    ContentionError,
+    Dialect,
+    Failure,
+    Guard,
+    Incoming,
+    Row,
+    RowsStatement,
+    is_lost,
+)
 
 CONNECT_SECONDS = 10.0
 
