@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from edda.activity import Activity
@@ -46,7 +47,7 @@ class EventHandlers:
         """Run every handler of the event, each until it succeeds or its retries are exhausted."""
         received = Event.from_json_object(event)
         handlers = self._handlers.get(received["type"], ())
-        steps = [self._step(handler, ctx.instance_id)(ctx, event) for handler in handlers]
+        steps = [self._step(handler, ctx.instance_id, key)(ctx, event) for handler, key in _keyed(handlers)]
         outcomes = await asyncio.gather(*steps, return_exceptions=True)
         errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         for error in errors:
@@ -54,14 +55,28 @@ class EventHandlers:
         if errors:
             raise errors[0]
 
-    def _step(self, handler: Handler, scope: str) -> Activity[[JSONObject], None]:
+    def _step(self, handler: Handler, scope: str, key: str) -> Activity[[JSONObject], None]:
         async def call(_: WorkflowContext, event: JSONObject) -> None:
-            with deriving_start_ids(scope, handler.__qualname__):
+            with deriving_start_ids(scope, key):
                 await _call(handler, Event.from_json_object(event))
 
         step: Activity[[JSONObject], None] = Activity(call, self._retry_policy())
-        step.name = handler.__name__
+        step.name = _name_of(handler)
         return step
+
+
+def _keyed(handlers: Sequence[Handler]) -> Iterator[tuple[Handler, str]]:
+    """Each handler with a text that no other handler of the event has, the same in every run."""
+    seen: Counter[str] = Counter()
+    for handler in handlers:
+        key = f"{getattr(handler, '__module__', '')}.{getattr(handler, '__qualname__', _name_of(handler))}"
+        seen[key] += 1
+        yield handler, f"{key}:{seen[key]}"
+
+
+def _name_of(handler: Handler) -> str:
+    name: str = getattr(handler, "__name__", type(handler).__name__)
+    return name
 
 
 async def _call(handler: Handler, event: Event) -> None:
