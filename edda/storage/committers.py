@@ -102,7 +102,9 @@ def _driver_connection(connection: AsyncConnection) -> Any:
     sync = connection.sync_connection
     if sync is None or sync.closed or sync.invalidated:
         return None
-    return sync.connection.driver_connection
+    # Taken out of the pool, a connection knows its driver only through the adapter.
+    adapter: Any = sync.connection.dbapi_connection
+    return None if adapter is None else adapter.driver_connection
 
 
 class ThreadCommitter(Committer):
