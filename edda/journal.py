@@ -26,10 +26,11 @@ _TURNS_UNCLAIMED = 200
 class StepIds:
     """Automatic and given ids of steps, one counter for each base name."""
 
-    def __init__(self, prefix: str = "") -> None:
+    def __init__(self, prefix: str = "", called: set[str] | None = None) -> None:
         self._prefix = prefix
         self._counters: dict[str, int] = {}
-        self.called: set[str] = set()
+        self._drawn: dict[str, int] = {}
+        self.called: set[str] = set() if called is None else called
 
     def take(self, base: str) -> str:
         """The next automatic id ``{base}:{n}``, passing over ids that were given by hand."""
@@ -47,6 +48,11 @@ class StepIds:
         self.called.add(step_id)
         return True
 
+    def draw(self, kind: str) -> str:
+        """The name of the next value of a kind that is derived from its place, and not recorded."""
+        self._drawn[kind] = number = self._drawn.get(kind, 0) + 1
+        return f"{self._prefix}{kind}:{number}"
+
 
 class Journal(StepIds):
     """The steps of a run by id: recorded ones, and those the body has called."""
@@ -54,7 +60,12 @@ class Journal(StepIds):
     def __init__(self, history: Sequence[HistoryRecord] = ()) -> None:
         super().__init__()
         self._recorded = {record.activity_id: record for record in history}
+        self._excused: tuple[str, ...] = ()
         self.replaying = bool(history)
+
+    def recorded(self, step_id: str) -> HistoryRecord | None:
+        """What is recorded for the step."""
+        return self._recorded.get(step_id)
 
     def find(self, step_id: str) -> HistoryRecord | None:
         """What is recorded for the step; the first one not recorded ends the replay."""
@@ -63,9 +74,17 @@ class Journal(StepIds):
             self.replaying = False
         return record
 
+    def excuse(self, prefix: str) -> None:
+        """Steps under this prefix may be recorded although this run does not reach them."""
+        self._excused = (*self._excused, prefix)
+
     def leftovers(self) -> list[HistoryRecord]:
         """Recorded steps that the body has not called, in the order of recording."""
-        return [record for record in self.own_steps() if record.activity_id not in self.called]
+        return [
+            record
+            for record in self.own_steps()
+            if record.activity_id not in self.called and not record.activity_id.startswith(self._excused)
+        ]
 
     def own_steps(self) -> list[HistoryRecord]:
         """The recorded steps of the body; those inside an activity are the activity's affair."""
@@ -87,6 +106,8 @@ class Turnstile:
         self._unclaimed = dict.fromkeys(recorded)
         self._asking: dict[str, asyncio.Future[None]] = {}
         self._live: deque[asyncio.Future[None]] = deque()
+        self._beyond: list[asyncio.Future[None]] = []
+        self._patient = True
         self._first_task: asyncio.Task[object] | None = None
         self._concurrent = False
         self._pumping = False
@@ -114,6 +135,25 @@ class Turnstile:
             self._unclaimed.pop(step_id, None)
             raise
 
+    async def pass_unrecorded(self) -> None:
+        """Return when every recorded step has returned, or nobody asks for those that are left.
+
+        So a step that is not recorded is not begun only to be cancelled by what a
+        recorded one is about to decide.
+        """
+        if not self._unclaimed or not self._patient:
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._beyond.append(turn)
+        self._pump_soon(_TURNS_ALONE)
+        await turn
+
+    def forget(self, prefix: str) -> None:
+        """Nobody will ask for the recorded steps under this prefix any more."""
+        for step_id in [step_id for step_id in self._unclaimed if step_id.startswith(prefix)]:
+            if step_id not in self._asking:
+                del self._unclaimed[step_id]
+
     async def pass_live(self) -> None:
         """Return when an outcome that was just recorded may enter the body."""
         if not self._concurrent:
@@ -135,7 +175,7 @@ class Turnstile:
             self._pause -= 1
         elif self._admit_one():
             self._pause = _TURNS_CONCURRENT if self._concurrent else _TURNS_ALONE
-        self._pumping = bool(self._asking or self._live or (self._concurrent and self._pause))
+        self._pumping = bool(self._asking or self._live or self._beyond or (self._concurrent and self._pause))
         if self._pumping:
             asyncio.get_running_loop().call_soon(self._pump)
 
@@ -147,7 +187,19 @@ class Turnstile:
             if not turn.done():
                 turn.set_result(None)
                 return True
-        return False
+        return bool(self._beyond) and self._admit_beyond()
+
+    def _admit_beyond(self) -> bool:
+        if self._unclaimed:
+            self._stalled += 1
+            if self._stalled < _TURNS_UNCLAIMED:
+                return False
+            self._patient = False
+        beyond, self._beyond = self._beyond, []
+        for turn in beyond:
+            if not turn.done():
+                turn.set_result(None)
+        return True
 
     def _admit_recorded(self) -> bool:
         step_id = self._next_recorded()

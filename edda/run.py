@@ -295,6 +295,16 @@ class Run:
         for pending in self.pending.values():
             pending.registered = True
 
+    def give_up_wait(self, step_id: str) -> None:
+        """The step was cancelled: should it have left a wait behind, it must not wake the instance."""
+        self._open_waits.pop(step_id, None)
+        self.abandoned_waits.append(step_id)
+
+    def give_up_waits_under(self, prefix: str) -> None:
+        """As :meth:`give_up_wait`, for what earlier runs left behind under this prefix."""
+        for step_id in [step_id for step_id in self._open_waits if step_id.startswith(prefix)]:
+            self.give_up_wait(step_id)
+
     def next_due(self) -> float | None:
         """The monotonic instant of the first pending wait that has one."""
         return min(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from edda.branches import current_branch, ids_here
 from edda.exceptions import NonDeterminismError, StoredValueError, WorkflowSignal
 from edda.run import Run
 from edda.scope import activity_scope
@@ -28,8 +30,7 @@ class StepCall:
 
 def call_step(run: Run, base: str, given: str | None = None) -> StepCall:
     """Take the id of an operation at the moment it is called."""
-    scope = activity_scope(run)
-    ids = run.journal if scope is None else scope.ids
+    ids = ids_here(run)
     if given is None:
         return StepCall(ids.take(base))
     return StepCall(given, reused=not ids.take_given(given))
@@ -83,10 +84,9 @@ async def perform(run: Run, call: StepCall, operation: Operation[T_co]) -> T_co:
     in_body = activity_scope(run) is None
     if in_body:
         run.turnstile.note_caller()
-    record = run.journal.find(call.step_id)
+    record = run.journal.recorded(call.step_id)
     if record is None:
-        async with run.operation():
-            return await operation.perform(run)
+        return await _perform_anew(run, call, operation, in_body=in_body)
     if not operation.matches(record):
         run.stop(_mismatch(run, call, operation, record))
         raise run.signal()
@@ -98,6 +98,27 @@ async def perform(run: Run, call: StepCall, operation: Operation[T_co]) -> T_co:
     except StoredValueError as error:  # its class is gone: the code does not match the history
         run.stop(error)
         raise run.signal() from error
+
+
+async def _perform_anew(run: Run, call: StepCall, operation: Operation[T_co], *, in_body: bool) -> T_co:
+    try:
+        if in_body:
+            await pass_replay(run)
+        run.journal.replaying = False
+        async with run.operation():
+            return await operation.perform(run)
+    except asyncio.CancelledError:
+        run.give_up_wait(call.step_id)
+        raise
+
+
+async def pass_replay(run: Run) -> None:
+    """Return when something that is not recorded may begin: all that is recorded has returned."""
+    branch = current_branch(run)
+    if branch is not None:
+        await branch.pass_hold()
+    await run.turnstile.pass_unrecorded()
+    run.check()
 
 
 def _mismatch(

@@ -43,6 +43,8 @@ class EventType(StrEnum):
     ACTIVITY_COMPLETED = "ActivityCompleted"
     ACTIVITY_FAILED = "ActivityFailed"
     TIMER_EXPIRED = "TimerExpired"
+    TIME_READ = "TimeRead"
+    RACE_WON = "RaceWon"
     WORKFLOW_FAILED = "WorkflowFailed"
     TRANSACTION_COMMITTED = "TransactionCommitted"
     TRANSACTION_ROLLED_BACK = "TransactionRolledBack"

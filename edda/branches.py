@@ -1,0 +1,76 @@
+"""Branches of a race: ids of their own, and no new step once it is known that they lose.
+
+How far a loser gets before it is cancelled depends on timing. Its steps are therefore
+numbered under its branch, so that it cannot shift the ids of what follows the race.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from edda.journal import StepIds
+from edda.run import Run
+from edda.scope import activity_scope
+
+
+class Branch:
+    """One branch of a race, as the code in it and its child tasks see it.
+
+    ``lost`` says that a recorded race went to another branch: steps of this one that are
+    not recorded wait, since they were cancelled in the run that recorded the race.
+    """
+
+    def __init__(self, run: Run, race_id: str, label: str, *, lost: bool) -> None:
+        self.run = run
+        self.prefix = f"{race_id}/{label}/"
+        self.ids = StepIds(self.prefix, run.journal.called)
+        self.activity = activity_scope(run)
+        self.parent = current_branch(run)
+        self._lost = asyncio.Event() if lost else None
+        self._waiting_room = self._lost
+
+    def end_hold(self) -> None:
+        """Steps that are called from now on are performed: the branch cleans up."""
+        self._waiting_room = None
+
+    def empty_hold(self) -> None:
+        """Steps that still wait belong to tasks that outlive the branch: they go on."""
+        if self._lost is not None:
+            self._lost.set()
+
+    async def pass_hold(self) -> None:
+        """Return when a step that is not recorded may be performed."""
+        branch: Branch | None = self
+        while branch is not None:
+            if branch._waiting_room is not None:  # noqa: SLF001 - of the same class
+                await branch._waiting_room.wait()  # noqa: SLF001
+            branch = branch.parent
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Tasks made in this block belong to the branch."""
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+
+_current: ContextVar[Branch | None] = ContextVar("edda_branch", default=None)
+
+
+def current_branch(run: Run) -> Branch | None:
+    """The branch of a race of this run in which the caller is, if it is in one."""
+    branch = _current.get()
+    return branch if branch is not None and branch.run is run else None
+
+
+def ids_here(run: Run) -> StepIds:
+    """Where the caller numbers its steps: under its activity, its branch, or the body."""
+    scope, branch = activity_scope(run), current_branch(run)
+    if branch is not None and branch.activity is scope:
+        return branch.ids
+    return run.journal if scope is None else scope.ids

@@ -1,0 +1,119 @@
+"""Several durable operations at once, all of them, and not too many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import Awaitable, Coroutine, Iterable
+from typing import Any, Literal, TypeVar, overload
+
+from edda.exceptions import WorkflowSignal
+
+T = TypeVar("T")
+T1 = TypeVar("T1")
+T2 = TypeVar("T2")
+T3 = TypeVar("T3")
+T4 = TypeVar("T4")
+
+
+# Like asyncio.gather, the result is typed as a tuple where the branches are of different types.
+@overload
+def gather(
+    first: Awaitable[T1],
+    second: Awaitable[T2],
+    /,
+    *,
+    limit: int | None = None,
+    return_exceptions: Literal[False] = False,
+) -> Coroutine[Any, Any, tuple[T1, T2]]: ...
+@overload
+def gather(
+    first: Awaitable[T1],
+    second: Awaitable[T2],
+    third: Awaitable[T3],
+    /,
+    *,
+    limit: int | None = None,
+    return_exceptions: Literal[False] = False,
+) -> Coroutine[Any, Any, tuple[T1, T2, T3]]: ...
+@overload
+def gather(
+    first: Awaitable[T1],
+    second: Awaitable[T2],
+    third: Awaitable[T3],
+    fourth: Awaitable[T4],
+    /,
+    *,
+    limit: int | None = None,
+    return_exceptions: Literal[False] = False,
+) -> Coroutine[Any, Any, tuple[T1, T2, T3, T4]]: ...
+@overload
+def gather(
+    *awaitables: Awaitable[T], limit: int | None = None, return_exceptions: Literal[False] = False
+) -> Coroutine[Any, Any, list[T]]: ...
+@overload
+def gather(
+    *awaitables: Awaitable[T], limit: int | None = None, return_exceptions: Literal[True]
+) -> Coroutine[Any, Any, list[T | BaseException]]: ...
+def gather(
+    *awaitables: Awaitable[Any], limit: int | None = None, return_exceptions: bool = False
+) -> Coroutine[Any, Any, Any]:
+    """All results in the order given, with at most ``limit`` of the operations under way at once.
+
+    They are started in the order given. As with ``asyncio.gather``, the first error is
+    raised at once while the others that were started go on, and with
+    ``return_exceptions`` errors stand in the list instead. Those that were not started
+    by then never are. ``limit`` below 1 raises ``ValueError``.
+
+    ::
+
+        receipts = await gather(*(charge(ctx, order) for order in orders), limit=5)
+    """
+    if limit is not None and limit < 1:
+        close_unstarted(awaitables)
+        raise ValueError(f"limit must be at least 1 or None, not {limit!r}")
+    return _gather(deque(awaitables), limit or len(awaitables), return_exceptions=return_exceptions)
+
+
+async def _gather(waiting: deque[Awaitable[Any]], limit: int, *, return_exceptions: bool) -> list[Any]:
+    tasks: list[asyncio.Future[Any]] = []
+    running: set[asyncio.Future[Any]] = set()
+    try:
+        while waiting or running:
+            while waiting and len(running) < limit:
+                started = asyncio.ensure_future(waiting.popleft())
+                started.add_done_callback(error_of)
+                tasks.append(started)
+                running.add(started)
+            done, running = await _wait_for_one(running)
+            for task in tasks:
+                if task in done and (not return_exceptions or isinstance(error_of(task), WorkflowSignal)):
+                    task.result()
+    finally:
+        close_unstarted(waiting)
+    return [error_of(task) or task.result() for task in tasks]
+
+
+async def _wait_for_one(
+    running: set[asyncio.Future[Any]],
+) -> tuple[set[asyncio.Future[Any]], set[asyncio.Future[Any]]]:
+    try:
+        return await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running)
+        raise
+
+
+def error_of(task: asyncio.Future[Any]) -> BaseException | None:
+    """What a branch raised; once asked for, the event loop does not report it as overlooked."""
+    return asyncio.CancelledError() if task.cancelled() else task.exception()
+
+
+def close_unstarted(awaitables: Iterable[Awaitable[Any]]) -> None:
+    """Close coroutines that nobody is going to await, so that Python does not warn of them."""
+    for awaitable in awaitables:
+        if inspect.iscoroutine(awaitable):
+            awaitable.close()

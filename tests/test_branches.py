@@ -1,0 +1,85 @@
+"""Branches of a race: their ids, and the hold on those that are known to lose."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from edda.branches import Branch, current_branch, ids_here
+from edda.hooks import HookDispatcher
+from edda.retry import DEFAULT_RETRY_POLICY
+from edda.run import Run, Services
+from edda.storage.records import Lease
+
+
+@pytest.fixture
+def run() -> Run:
+    storage: Any = None
+    services = Services(storage, "worker", HookDispatcher(None), DEFAULT_RETRY_POLICY, ThreadPoolExecutor(1))
+    return Run(Lease("i", "worker", 1, 30.0), workflow_name="w", services=services)
+
+
+async def _turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_ids_are_those_of_the_innermost_branch(run: Run) -> None:
+    body = run.journal.take("note")
+    with Branch(run, "race:1", "a", lost=False).current():
+        outer = ids_here(run).take("note")
+        with Branch(run, "race:1/a/race:1", "0", lost=False).current():
+            inner = ids_here(run).take("note")
+        again = ids_here(run).take("note")
+
+    assert (body, outer, inner) == ("note:1", "race:1/a/note:1", "race:1/a/race:1/0/note:1")
+    assert (again, ids_here(run).take("note")) == ("race:1/a/note:2", "note:2")
+
+
+def test_an_id_given_by_hand_is_one_for_all_branches(run: Run) -> None:
+    with Branch(run, "race:1", "a", lost=False).current():
+        assert ids_here(run).take_given("chosen")
+
+    assert not run.journal.take_given("chosen")
+
+
+def test_a_branch_is_none_of_another_run(run: Run) -> None:
+    other = Run(run.lease, workflow_name="w", services=run.services)
+
+    with Branch(run, "race:1", "a", lost=False).current():
+        assert current_branch(run) is not None
+        assert current_branch(other) is None
+        assert ids_here(other) is other.journal
+
+
+async def test_a_lost_branch_holds_back_what_is_called_before_it_is_cancelled(run: Run) -> None:
+    branch = Branch(run, "race:1", "a", lost=True)
+    before = asyncio.create_task(branch.pass_hold())
+    await _turns()
+
+    branch.end_hold()
+    await asyncio.wait_for(branch.pass_hold(), 1)
+    await _turns()
+    assert not before.done()
+
+    branch.empty_hold()
+    await asyncio.wait_for(before, 1)
+
+
+async def test_a_branch_inside_a_lost_one_is_held_with_it(run: Run) -> None:
+    outer = Branch(run, "race:1", "a", lost=True)
+    with outer.current():
+        inner = Branch(run, "race:1/a/race:1", "0", lost=False)
+    held = asyncio.create_task(inner.pass_hold())
+    await _turns()
+    assert not held.done()
+
+    outer.empty_hold()
+    await asyncio.wait_for(held, 1)
+
+
+async def test_a_branch_that_may_win_holds_nothing_back(run: Run) -> None:
+    await asyncio.wait_for(Branch(run, "race:1", "a", lost=False).pass_hold(), 1)

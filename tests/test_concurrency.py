@@ -1,0 +1,157 @@
+"""Several durable operations at once, all of them, live and replayed."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import warnings
+from typing import Any
+
+import pytest
+
+from edda import RetryExhaustedError, RetryPolicy, WorkflowContext, activity, gather, sleep, workflow
+from edda.app import EddaApp
+from tests.support.apps import always_replay, result_of, steps_of
+from tests.support.eventually import eventually
+
+LONG = 3600.0
+calls: list[str] = []
+ended: list[str] = []
+gates: dict[str, asyncio.Event] = {}
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    calls.clear()
+    ended.clear()
+    gates.clear()
+
+
+def gate(name: str) -> asyncio.Event:
+    return gates.setdefault(name, asyncio.Event())
+
+
+@activity
+async def note(ctx: WorkflowContext, text: str) -> str:
+    calls.append(text)
+    return text
+
+
+@activity
+async def gated(ctx: WorkflowContext, name: str) -> str:
+    """Returns when the test opens its gate."""
+    calls.append(name)
+    try:
+        await gate(name).wait()
+    finally:
+        ended.append(name)
+    return name
+
+
+@activity(retry_policy=RetryPolicy(max_attempts=1))
+async def broken(ctx: WorkflowContext, text: str) -> None:
+    calls.append(text)
+    raise OSError(text)
+
+
+@pytest.fixture(params=["resident", "replayed"])
+async def any_app(request: pytest.FixtureRequest, app: EddaApp) -> EddaApp:
+    """The app, once keeping its parked runs in memory and once replaying at every wake-up."""
+    if request.param == "replayed":
+        always_replay(app)
+    return app
+
+
+def _ids(steps: list[tuple[str, str]]) -> list[str]:
+    return [step for step, _ in steps]
+
+
+async def test_gather_returns_results_in_the_order_given(any_app: EddaApp) -> None:
+    @workflow
+    async def flow(ctx: WorkflowContext) -> list[Any]:
+        first = await gather(sleep(ctx, 0.05), note(ctx, "a"), note(ctx, "b"))
+        await sleep(ctx, 0.01)
+        return [*first, await gather()]
+
+    assert await result_of(any_app, await flow.start()) == [None, "a", "b", []]
+    assert calls == ["a", "b"]
+
+
+async def test_gather_keeps_at_most_so_many_under_way_and_starts_them_in_order(app: EddaApp) -> None:
+    @workflow
+    async def flow(ctx: WorkflowContext) -> list[str]:
+        return await gather(*(gated(ctx, name) for name in "abcd"), limit=2)
+
+    running = asyncio.create_task(flow.start())
+    await eventually(lambda: _assert(calls == ["a", "b"]))
+    gate("b").set()
+    await eventually(lambda: _assert(calls == ["a", "b", "c"]))
+    for name in "acd":
+        gate(name).set()
+
+    instance_id = await running
+    assert await result_of(app, instance_id) == ["a", "b", "c", "d"]
+    assert sorted(_ids(await steps_of(app, instance_id))) == [f"gated:{number}" for number in (1, 2, 3, 4)]
+
+
+async def test_gather_raises_the_first_error_and_starts_nothing_more(any_app: EddaApp) -> None:
+    @workflow
+    async def flow(ctx: WorkflowContext) -> str:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                await gather(note(ctx, "a"), broken(ctx, "x"), note(ctx, "b"), limit=1)
+            except RetryExhaustedError as error:
+                caught = str(error.__cause__)
+            gc.collect()
+        await sleep(ctx, 0.01)
+        return caught
+
+    instance_id = await flow.start()
+
+    assert await result_of(any_app, instance_id) == "x"
+    assert calls == ["a", "x"]
+    assert _ids(await steps_of(any_app, instance_id)) == ["note:1", "broken:1", "sleep:1"]
+
+
+async def test_gather_can_return_errors_in_place_of_results(any_app: EddaApp) -> None:
+    @workflow
+    async def flow(ctx: WorkflowContext) -> list[str]:
+        results = await gather(
+            note(ctx, "a"), broken(ctx, "x"), note(ctx, "b"), limit=1, return_exceptions=True
+        )
+        await sleep(ctx, 0.01)
+        return [type(result).__name__ for result in results]
+
+    assert await result_of(any_app, await flow.start()) == ["str", "RetryExhaustedError", "str"]
+
+
+async def test_a_cancelled_gather_cancels_what_it_has_started(app: EddaApp) -> None:
+    @workflow
+    async def flow(ctx: WorkflowContext) -> str:
+        both = asyncio.create_task(gather(gated(ctx, "a"), gated(ctx, "b"), gated(ctx, "c"), limit=2))
+        await eventually(lambda: _assert(calls == ["a", "b"]))
+        both.cancel()
+        await asyncio.wait({both})
+        return f"cancelled: {both.cancelled()}"
+
+    instance_id = await flow.start()
+
+    assert await result_of(app, instance_id) == "cancelled: True"
+    assert sorted(ended) == ["a", "b"]
+    assert calls == ["a", "b"]
+    assert await steps_of(app, instance_id) == []
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+async def test_a_limit_below_one_is_refused(limit: int) -> None:
+    with pytest.raises(ValueError, match="limit must be at least 1"):
+        _ = gather(limit=limit)
+
+
+async def _has_steps(app: EddaApp, instance_id: str, count: int) -> None:
+    assert len(await steps_of(app, instance_id)) >= count
+
+
+def _assert(condition: bool) -> None:
+    assert condition
