@@ -15,7 +15,7 @@ from edda.activity import activity
 from edda.app import EddaApp
 from edda.context import WorkflowContext
 from edda.workflow import workflow
-from tests.support.cluster import Cluster, Start
+from tests.support.cluster import LEASE_DURATION, Cluster, Start
 from tests.support.databases import Databases, fresh_database
 from tests.support.eventually import pause
 from tests.support.proxy import CommitFault, FaultProxy, proxy_to
@@ -80,6 +80,31 @@ async def test_cut_and_refused_connections_leave_no_trace(
         for worker in workers:
             assert await worker.terminate() == 0
             assert NOTICED in worker.output
+
+
+@pytest.mark.parametrize(
+    ("database_url", "trouble"), [("postgresql", "withheld"), ("mysql", "refused")], indirect=["database_url"]
+)
+async def test_an_outage_longer_than_the_lease_leaves_no_trace_in_the_history(
+    cluster: Cluster, databases: Databases, database_url: str, trouble: str
+) -> None:
+    """Leases run out meanwhile, and what was done but not recorded is done again; nothing fails."""
+    url = make_url(database_url)
+    kind: Literal["postgresql", "mysql"] = "mysql" if "mysql" in url.drivername else "postgresql"
+    await cluster.storage()
+    async with proxy_to(await databases.shared_server(kind)) as proxy:
+        workers = await asyncio.gather(
+            *(cluster.worker(TWENTY, url=proxy.url_for(url.database or "")) for _ in range(2))
+        )
+        await cluster.effects_reach(50)
+        begin, end = (proxy.refuse, proxy.accept) if trouble == "refused" else (proxy.black_hole, proxy.heal)
+        begin()
+        await pause(2 * LEASE_DURATION)
+        end()
+        await cluster.all_end(40)
+        await cluster.check_steps(5)
+        for worker in workers:
+            assert await worker.terminate() == 0
 
 
 class _Saboteur:

@@ -7,8 +7,8 @@ import contextlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
@@ -70,27 +70,27 @@ class Cluster:
 
     # -- processes ------------------------------------------------------------------
 
-    async def worker(self, start: Start | None = None, *, url: str | None = None, **options: Any) -> Worker:
+    async def worker(self, *starts: Start, url: str | None = None, **options: Any) -> Worker:
         """A worker process that is ready; upper-case options are its environment, others the app's."""
-        process = await self._workers.start(f"{PROGRAMS}:work", env=self._env(start, url, options))
+        process = await self._workers.start(f"{PROGRAMS}:work", env=self._env(starts, url, options))
         await process.wait_for_line("^ready$")
         return process
 
     async def server(self, **options: Any) -> tuple[Worker, int]:
         """A uvicorn server of the app, and its port."""
         command = (sys.executable, "-m", "uvicorn", "--factory", f"{PROGRAMS}:make_app", "--port", "0")
-        process = await self._workers.start_command(*command, env=self._env(None, None, options))
+        process = await self._workers.start_command(*command, env=self._env((), None, options))
         line = await process.wait_for_line(r"running on http://[\d.]+:(\d+)")
         return process, int(line[1])
 
-    def _env(self, start: Start | None, url: str | None, options: dict[str, Any]) -> dict[str, str]:
+    def _env(self, starts: Sequence[Start], url: str | None, options: dict[str, Any]) -> dict[str, str]:
         app = {"leader_lease_duration": LEASE_DURATION, "leader_heartbeat_interval": 1}
         app |= {name: value for name, value in options.items() if name.islower()}
         return {
             "DATABASE_URL": url or self.url,
             "EFFECTS": str(self._effects),
             "APP": json.dumps(app),
-            "START": json.dumps([start.workflow, start.arguments, start.count] if start else []),
+            "START": json.dumps([astuple(start) for start in starts]),
             **{name: str(value) for name, value in options.items() if name.isupper()},
         }
 
@@ -145,13 +145,14 @@ class Cluster:
             return [dict(row) for row in (await connection.execute(query)).mappings()]
 
     async def all_end(
-        self, count: int, *, status: str = "completed", within: float = 20.0
+        self, count: int, *, failed: int = 0, within: float = 20.0
     ) -> dict[str, dict[str, Any]]:
-        """Wait until there are this many instances and all have ended in this status."""
+        """Wait until this many instances have completed, and so many others failed."""
+        expected = Counter({"completed": count, "failed": failed})
 
         async def check() -> dict[str, dict[str, Any]]:
             found = await self.instances()
-            assert Counter(one["status"] for one in found.values()) == {status: count}, found
+            assert Counter(one["status"] for one in found.values()) == expected, found
             return found
 
         return await eventually(check, within=within)

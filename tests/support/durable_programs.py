@@ -1,8 +1,8 @@
 """Workflows and worker processes for the acceptance tests; the environment says what they do.
 
 ``DATABASE_URL``: the database. ``EFFECTS``: a file that gets a line for each effect of a step.
-``APP``: JSON of options of the app. ``START``: JSON of the workflow to start, its arguments
-and how often. ``HOLD``: steps of this number wait until the file ``EFFECTS``.open exists.
+``APP``: JSON of options of the app. ``START``: JSON of the workflows to start, with their
+arguments and how often. ``HOLD``: steps of this number wait until the file ``EFFECTS``.open exists.
 ``BLOCK``: seconds for which a blocking body stops the event loop.
 """
 
@@ -136,10 +136,9 @@ async def work() -> None:
 
 
 def _starts() -> list[Any]:
-    asked = json.loads(os.environ.get("START", "[]"))
-    if not asked:
-        return []
-    name, arguments, count = asked
-    found = find_workflow(name)
-    assert found is not None
-    return [found.start(**arguments) for _ in range(count)]
+    starts = []
+    for name, arguments, count in json.loads(os.environ.get("START", "[]")):
+        found = find_workflow(name)
+        assert found is not None
+        starts += [found.start(**arguments) for _ in range(count)]
+    return starts
