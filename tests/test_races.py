@@ -254,8 +254,8 @@ async def test_an_error_of_a_loser_while_it_is_cancelled_is_logged(
 
 async def test_races_inside_gather_and_gather_inside_races(any_app: EddaApp) -> None:
     async def inner(ctx: WorkflowContext, text: str) -> str:
-        both = await gather(note(ctx, text), sleep(ctx, 0.02))
-        return both[0]
+        text, _ = await gather(note(ctx, text), sleep(ctx, 0.02))
+        return f"{text}"
 
     @workflow
     async def flow(ctx: WorkflowContext) -> list[Any]:
