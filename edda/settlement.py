@@ -123,6 +123,7 @@ class Settlement:
 
 
 def _name_instance(error: BaseException, instance_id: str) -> None:
-    with contextlib.suppress(AttributeError):  # an exception class with __slots__
+    with contextlib.suppress(AttributeError):  # an exception class that takes none, as a frozen dataclass
         error.instance_id = instance_id  # type: ignore[attr-defined]
-    error.add_note(f"Edda workflow instance: {instance_id}")
+    with contextlib.suppress(AttributeError):
+        error.add_note(f"Edda workflow instance: {instance_id}")
