@@ -1,0 +1,146 @@
+"""How runs end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from edda import WorkflowContext, activity, sleep, workflow
+from edda.app import EddaApp
+from edda.exceptions import LockLostError
+from tests.support.apps import Apps, instance, reached, steps_of
+from tests.support.statements import counted
+
+
+@dataclass(frozen=True)
+class FrozenError(Exception):
+    """An error that nothing can be added to."""
+
+    text: str
+
+
+@activity
+async def note(ctx: WorkflowContext, text: str) -> str:
+    return text
+
+
+async def test_a_completion_is_one_commit_with_output_and_without_lease(app: EddaApp) -> None:
+    @workflow
+    async def flow(ctx: WorkflowContext) -> dict[str, int]:
+        await sleep(ctx, 0.01)
+        await note(ctx, "a")
+        return {"n": 1}
+
+    instance_id = await flow.start()
+    row = await reached(app, instance_id)
+    stored = await app.storage.load_instance(instance_id)
+
+    assert row["output_data"] == {"result": {"n": 1}}
+    assert stored is not None
+    assert (stored.locked_by, stored.locked_at, stored.due_at) == (None, None, None)
+    assert await app.storage.load_waits(instance_id) == []
+
+
+async def test_a_failure_is_recorded_with_its_row_and_output(app: EddaApp) -> None:
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        raise KeyError("missing")
+
+    with pytest.raises(KeyError) as caught:
+        await flow.start()
+
+    instance_id = caught.value.instance_id  # type: ignore[attr-defined]
+    row = await instance(app, instance_id)
+    (step,) = await app.storage.get_history(instance_id)
+    output: Any = row["output_data"]
+    data: Any = step["event_data"]
+    assert (row["status"], row["locked_by"]) == ("failed", None)
+    assert set(output) == {"error_message", "error_type", "stack_trace"}
+    assert (output["error_type"], output["error_message"]) == ("KeyError", "'missing'")
+    assert "in flow" in output["stack_trace"]
+    assert (step["activity_id"], step["event_type"]) == ("workflow_failed", "WorkflowFailed")
+    assert {key: data[key] for key in output} == output
+    assert (data["exception"]["type"], data["exception"]["args"]) == ("builtins:KeyError", ["missing"])
+
+
+async def test_a_failure_is_one_commit(app: EddaApp) -> None:
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        await note(ctx, "a")
+        raise OSError("no")
+
+    with counted() as statements, pytest.raises(OSError, match="no"):
+        await flow.start()
+    assert statements.commits <= 3
+
+
+async def test_a_result_that_cannot_be_stored_fails_the_workflow(app: EddaApp) -> None:
+    @workflow
+    async def flow(ctx: WorkflowContext) -> object:
+        return object()
+
+    with pytest.raises(TypeError) as caught:
+        await flow.start()
+    await reached(app, caught.value.instance_id, "failed")  # type: ignore[attr-defined]
+    assert "Workflow 'flow' returned a value that cannot be stored" in caught.value.__notes__
+
+
+async def test_an_error_that_takes_no_attributes_is_raised_all_the_same(app: EddaApp) -> None:
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        raise FrozenError("no")
+
+    with pytest.raises(FrozenError) as caught:
+        await flow.start()
+    assert caught.value == FrozenError("no")
+
+
+async def test_a_run_that_lost_its_lease_settles_nothing(apps: Apps) -> None:
+    first, second = await apps.start(leader_lease_duration=1), await apps.start()
+    runs: list[str] = []
+
+    @workflow
+    async def flow(ctx: WorkflowContext) -> str:
+        runs.append(ctx.worker_id)
+        if ctx.worker_id == first.worker_id:
+            await _freeze(first)
+            await reached(second, ctx.instance_id)
+        return await note(ctx, ctx.worker_id)
+
+    with first.activate(), pytest.raises(LockLostError) as caught:
+        await flow.start()
+
+    instance_id = caught.value.instance_id
+    row = await instance(second, instance_id)
+    assert runs == [first.worker_id, second.worker_id]
+    assert row["output_data"] == {"result": second.worker_id}
+    assert await steps_of(second, instance_id) == [("note:1", "ActivityCompleted")]
+
+
+async def test_a_body_cannot_swallow_the_loss_of_its_lease(apps: Apps) -> None:
+    first, second = await apps.start(leader_lease_duration=1), await apps.start()
+
+    @workflow
+    async def flow(ctx: WorkflowContext) -> str:
+        if ctx.worker_id == second.worker_id:
+            return "second"
+        await _freeze(first)
+        await reached(second, ctx.instance_id)
+        try:
+            await note(ctx, "late")
+        except Exception:  # noqa: BLE001 - what users write
+            return "swallowed"
+        return "unfenced"
+
+    with first.activate(), pytest.raises(LockLostError, match=r"^Lock lost for instance flow-") as caught:
+        await flow.start()
+    assert (await instance(second, caught.value.instance_id))["output_data"] == {"result": "second"}
+
+
+async def _freeze(app: EddaApp) -> None:
+    """Let the worker neither renew its leases nor take up anything."""
+    worker = app._require_worker()
+    await worker._leases.stop()
+    await worker._due.stop()
