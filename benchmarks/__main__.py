@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,6 +71,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
 async def bench(plan: Plan, reaper: Reaper, directory: Path | None, *, install: bool) -> Report:
     """Measure everything that is planned; what cannot be measured keeps its reason."""
     databases = Databases(reaper, directory)
+    load, _, _ = os.getloadavg()
     try:
         tools = {contender: await prepare(contender, install=install) for contender in plan.contenders}
         settings, missing = await describe(plan, databases)
@@ -84,7 +86,7 @@ async def bench(plan: Plan, reaper: Reaper, directory: Path | None, *, install: 
     finally:
         await databases.close()
     versions = {name: tool.versions for name, tool in tools.items() if isinstance(tool, Environment)}
-    return Report(plan, results, Surroundings(settings, versions))
+    return Report(plan, results, Surroundings(settings, versions, load))
 
 
 async def prepare(contender: Contender, *, install: bool) -> Environment | Failure:

@@ -16,6 +16,7 @@ from benchmarks.plan import Cell, Contender, Database, Plan
 from benchmarks.summary import Results, judge, summarise
 
 FOLDER = HERE / "results"
+QUIET_LOAD = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,13 @@ class Surroundings:
 
     settings: Mapping[Database, dict[str, str]]
     versions: Mapping[Contender, dict[str, str]]
+    load: float
+    """Processes that wanted a processor in the minute before the first measurement."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether others left too little of the machine: that hurts some contenders more than others."""
+        return self.load > QUIET_LOAD
 
     def describe(self) -> list[str]:
         """Machine, databases and versions, a line each."""
@@ -33,6 +41,8 @@ class Surroundings:
             *(f"{contender}: {_pairs(versions)}" for contender, versions in self.versions.items()),
         ]
         complaints = [text for database, found in self.settings.items() for text in warnings(database, found)]
+        if self.busy:
+            complaints.append(f"the machine was busy (load {self.load:.1f}): neither figures nor ratios hold")
         return described + [f"WARNING {complaint}" for complaint in complaints]
 
 
@@ -65,8 +75,9 @@ class Report:
     def write(self, folder: Path = FOLDER) -> list[Path]:
         """Put the table and every single measurement into files; returns their paths."""
         folder.mkdir(parents=True, exist_ok=True)
-        # A short or partial run must not take the place of the table that the documentation shows.
-        figures, page = folder / "latest.json", folder / ("steps.md" if self.plan.complete else "latest.md")
+        # Only a complete run on a quiet machine takes the place of the table that the documentation shows.
+        presentable = self.plan.complete and not self.surroundings.busy
+        figures, page = folder / "latest.json", folder / ("steps.md" if presentable else "latest.md")
         figures.write_text(json.dumps(self._data(), indent=1) + "\n")
         page.write_text(self.markdown())
         return [figures, page]

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from benchmarks.measurement import Failure, Measurement
 from benchmarks.plan import CROWD, Cell, Contender, Database, Plan
@@ -15,7 +18,9 @@ REPORT = Report(
         Cell(Database.SQLITE, CROWD, Contender.FLOOR): [FIGURES],
         Cell(Database.SQLITE, CROWD, Contender.DBOS): [Failure("not installed: no index")],
     },
-    Surroundings({Database.SQLITE: {"file_system": "tmpfs"}}, {Contender.FLOOR: {"sqlalchemy": "2.1"}}),
+    Surroundings(
+        {Database.SQLITE: {"file_system": "tmpfs"}}, {Contender.FLOOR: {"sqlalchemy": "2.1"}}, load=0.1
+    ),
 )
 
 
@@ -37,6 +42,9 @@ def test_both_files_are_written_and_the_figures_can_be_read_back(tmp_path: Path)
     assert page.read_text() == REPORT.markdown()
 
 
-def test_only_a_complete_run_takes_the_place_of_the_published_table(tmp_path: Path) -> None:
-    complete = Report(Plan(), REPORT.results, REPORT.surroundings)
-    assert [path.name for path in complete.write(tmp_path)] == ["latest.json", "steps.md"]
+@pytest.mark.parametrize(("load", "page"), [(0.1, "steps.md"), (2.4, "latest.md")])
+def test_only_a_complete_run_on_a_quiet_machine_is_published(tmp_path: Path, load: float, page: str) -> None:
+    surroundings = replace(REPORT.surroundings, load=load)
+    complete = Report(Plan(), REPORT.results, surroundings)
+    assert [path.name for path in complete.write(tmp_path)] == ["latest.json", page]
+    assert ("the machine was busy (load 2.4)" in complete.text()) == (load > 1)
