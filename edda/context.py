@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import random
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
+from datetime import datetime
+from functools import cached_property
 from typing import Any
 
+from edda.determinism import WorkflowLogger, derive_random, derive_uuid, read_time
 from edda.exceptions import EddaError
 from edda.journal import Journal
 from edda.run import Run
@@ -161,6 +166,53 @@ class WorkflowContext:
         if scope is None:
             raise RuntimeError("ctx.heartbeat is for activities; the body of a workflow is durable as it is")
         return scope
+
+    def now(self) -> Coroutine[Any, Any, datetime]:
+        """The time, aware and in UTC: recorded as the step ``now:{n}``, the same on replay.
+
+        In an activity it is the time of the attempt, and no step.
+
+        ::
+
+            began = await ctx.now()
+        """
+        return read_time(self.run)
+
+    def uuid4(self) -> uuid.UUID:
+        """A random UUID: another one at each call, the same one in each replay.
+
+        It follows from the instance and the number of the call. In an activity, calls
+        count from one in each attempt: all attempts get the same, as a key for other
+        systems has to be.
+
+        ::
+
+            await charge(ctx, amount, key=str(ctx.uuid4()))
+        """
+        return derive_uuid(self.run)
+
+    def random(self) -> random.Random:
+        """A random generator: seeded differently at each call, the same in each replay.
+
+        For choices and jitter, not for secrets. Numbering as in :meth:`uuid4`.
+
+        ::
+
+            first = ctx.random().choice(servers)
+        """
+        return derive_random(self.run)
+
+    @cached_property
+    def logger(self) -> WorkflowLogger:
+        """The logger ``edda.workflow.{workflow_name}``, silent while recorded steps return.
+
+        Its records carry ``instance_id`` and ``workflow_name``; use it in activities too.
+
+        ::
+
+            ctx.logger.info("order %s is paid", order_id)
+        """
+        return WorkflowLogger(self.workflow_name, self.instance_id, self._journal)
 
     @property
     def is_replaying(self) -> bool:
