@@ -51,9 +51,9 @@ async def test_a_killed_database_server_that_comes_back_leaves_no_trace(
     await cluster.all_end(40)
     await cluster.check_steps(5, executed_once=True)
     assert {instance["lease_token"] for instance in (await cluster.instances()).values()} == {1}
-    for worker in workers:
-        assert await worker.terminate() == 0
-        assert NOTICED in worker.output
+    assert [await worker.terminate() for worker in workers] == [0, 0]
+    # One that began earlier may have ended its workflows before the trouble.
+    assert any(NOTICED in worker.output for worker in workers)
 
 
 @pytest.mark.parametrize("database_url", ["postgresql", "mysql"], indirect=True)
@@ -77,9 +77,9 @@ async def test_cut_and_refused_connections_leave_no_trace(
         proxy.accept()
         await cluster.all_end(40)
         await cluster.check_steps(5, executed_once=True)
-        for worker in workers:
-            assert await worker.terminate() == 0
-            assert NOTICED in worker.output
+        assert [await worker.terminate() for worker in workers] == [0, 0]
+        # One that began earlier may have ended its workflows before the trouble.
+        assert any(NOTICED in worker.output for worker in workers)
 
 
 @pytest.mark.parametrize(
