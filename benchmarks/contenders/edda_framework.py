@@ -31,7 +31,7 @@ async def add_up(ctx: WorkflowContext, steps: int) -> dict[str, int]:
 
 async def main() -> None:
     args = arguments()
-    # Room for 60 connections, which is what serves it best at 100 concurrent workflows.
+    # Connections for 60 of the workflows that run at a time.
     app = EddaApp(service_name="bench", db_url=args.db_url, pool_size=20, max_overflow=40)
     await app.initialize()
 
