@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
+from edda.arguments import check_arguments
 from edda.attempts import Attempts
 from edda.codec.binding import FunctionCodec
 from edda.codec.errors import dump_error, error_fields, load_error
@@ -59,6 +60,14 @@ class ActivityStep:
         """Return the recorded result, or raise the recorded error."""
         hooks = run.services.hooks
         fields = _fields(record)
+        check_arguments(
+            run,
+            self.step_id,
+            recorded=fields["input"],
+            codec=self._codec,
+            args=self._args,
+            kwargs=self._kwargs,
+        )
         await hooks.call("on_activity_start", run.instance_id, self.step_id, self.name, True)
         if record.event_type is EventType.ACTIVITY_COMPLETED:
             value = self._codec.result.load(Encoded(fields["result"], fields.get("types")))

@@ -36,14 +36,19 @@ class EddaApp:
 
     Raises ``ValueError`` for options that cannot work. ``max_body_size`` (bytes),
     ``max_concurrent_workflows`` (resumed instances run at once), ``event_retry_policy``
-    (for ``on_event`` handlers) and ``drain_seconds`` (the longest orderly stop) are class
-    attributes that an instance or a subclass may override.
+    (for ``on_event`` handlers), ``drain_seconds`` (the longest orderly stop),
+    ``resident_limit`` (parked runs that stay in memory; 0 replays at every wake-up, to
+    test that workflows can be replayed) and ``strict_replay`` (arguments that differ from
+    the recorded ones are an error, not a warning) are class attributes that an instance
+    or a subclass may override before it is initialised.
     """
 
     max_body_size = 1_048_576
     max_concurrent_workflows = 100
     drain_seconds = 10.0
     event_retry_policy: RetryPolicy | None = None
+    strict_replay = False
+    resident_limit = 1000
 
     def __init__(
         self,
@@ -140,6 +145,8 @@ class EddaApp:
             handlers=EventHandlers(self.service_name, self.event_handlers, lambda: self.event_retry_policy),
             event_workflow=self._event_workflow,
             concurrency=self.max_concurrent_workflows,
+            strict_replay=self.strict_replay,
+            resident_limit=self.resident_limit,
         )
         await worker.start()
         self._worker = worker

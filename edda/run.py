@@ -39,6 +39,7 @@ class Services:
     default_retry_policy: RetryPolicy
     threads: Executor
     max_payload_bytes: int = DEFAULT_MAX_BYTES
+    strict_replay: bool = False
 
 
 @dataclass(slots=True)

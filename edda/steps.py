@@ -127,12 +127,13 @@ def _mismatch(
     return NonDeterminismError(
         f"Workflow {run.workflow_name!r} does not match the history of instance {run.instance_id}: "
         f"step {call.step_id!r} is recorded as {record.event_type} {record.event_data[:200]}, "
-        f"but the code attempts {operation.describe()} at {_place_in_user_code()}. "
+        f"but the code attempts {operation.describe()} at {place_in_user_code()}. "
         "The instance is set aside, not failed; it goes on when the matching code is deployed."
     )
 
 
-def _place_in_user_code() -> str:
+def place_in_user_code() -> str:
+    """File and line of the call into the library."""
     frame = sys._getframe()  # noqa: SLF001 - the only way to the caller's line without a traceback
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back

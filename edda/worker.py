@@ -34,6 +34,8 @@ class Worker:
         handlers: EventHandlers,
         event_workflow: EventWorkflow,
         concurrency: int,
+        strict_replay: bool,
+        resident_limit: int,
     ) -> None:
         self._settings = settings
         self._storage = storage
@@ -44,10 +46,13 @@ class Worker:
             hooks=HookDispatcher(hooks),
             default_retry_policy=settings.default_retry_policy or DEFAULT_RETRY_POLICY,
             threads=self._threads,
+            strict_replay=strict_replay,
         )
         self.engine = ReplayEngine(
             services,
-            EngineOptions(settings.service_name, settings.db_url, settings.lease_seconds),
+            EngineOptions(
+                settings.service_name, settings.db_url, settings.lease_seconds, residents=resident_limit
+            ),
             wake_in=self._wake_in,
             own_workflows=[handlers.workflow],
         )
