@@ -19,8 +19,8 @@ from edda import (
     sleep,
     workflow,
 )
-from edda.activity_step import PARK_FROM_SECONDS
 from edda.app import EddaApp
+from edda.attempts import PARK_FROM_SECONDS
 from tests.support.apps import Apps, always_replay, engine_of, instance, reached, result_of
 from tests.support.eventually import eventually
 
@@ -347,7 +347,7 @@ async def test_attempts_go_on_where_they_were_after_a_restart(apps: Apps) -> Non
 async def test_a_long_back_off_keeps_its_schedule_over_a_restart(
     apps: Apps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edda.activity_step.PARK_FROM_SECONDS", 0.1)
+    monkeypatch.setattr("edda.attempts.PARK_FROM_SECONDS", 0.1)
     attempt = Failing(1)
 
     @activity(retry_policy=RetryPolicy(initial_interval=0.6, max_attempts=2))
