@@ -16,6 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 T = TypeVar("T")
 Job = Callable[[Connection], T]
 
+FAREWELL_SECONDS = 2.0
+
 logger = logging.getLogger(__name__)
 
 
@@ -76,12 +78,21 @@ class AsyncCommitter(Committer):
             await _give_up(connection)
 
     async def close(self) -> None:
-        await self.reset()
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await connection.close()
+        except Exception:  # noqa: BLE001 - the other side may be gone; all that is left is to end this one
+            await _give_up(connection)
 
 
 async def _give_up(connection: AsyncConnection) -> None:
     _cut(connection)
     try:
+        # What is invalid is let go without the farewell that nobody would hear.
+        await connection.invalidate()
         await connection.close()
     except Exception:  # the line is cut already: whatever closing says changes nothing
         logger.debug("Closing the connection of the writer failed", exc_info=True)

@@ -69,6 +69,11 @@ def _new_row(write: NewInstance) -> Row:
     )
 
 
+def find(connection: Connection, dialect: Dialect, instance_ids: list[str]) -> set[str]:
+    """Those of these instances that are there."""
+    return set(_find_leases(connection, dialect, instance_ids)) if instance_ids else set()
+
+
 def _find_leases(
     connection: Connection, dialect: Dialect, instance_ids: list[str]
 ) -> dict[str, tuple[str | None, int]]:

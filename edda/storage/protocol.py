@@ -91,6 +91,11 @@ class TransactionPort(Protocol):
         """Whether anything went through the session."""
         ...
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the database was in trouble since it began, so that parts of it may be gone."""
+        ...
+
     async def savepoint(self) -> SavepointPort:
         """Set a savepoint."""
         ...

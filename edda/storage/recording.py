@@ -14,6 +14,7 @@ from edda.storage.records import HistoryRecord, Lease
 from edda.storage.writes import (
     AlreadyRecorded,
     EventsAccepted,
+    NewInstance,
     StepRecorded,
     Verdict,
     WaitsEnded,
@@ -34,7 +35,7 @@ def record_steps(
         ended = [step for step in writes if step.ends_wait]
     else:
         held = leases.states(connection, dialect, (step.lease.instance_id for step in writes))
-        answers = _explain(connection, dialect, writes, held)
+        answers = _explain(connection, dialect, writes, held, attempt)
         ended = [step for step in writes if step.ends_wait and _is_held(held, step.lease)]
     if ended:
         waits.end(connection, dialect, [(step.lease.instance_id, step.activity_id) for step in ended])
@@ -42,7 +43,11 @@ def record_steps(
 
 
 def _explain(
-    connection: Connection, dialect: Dialect, writes: Sequence[StepRecorded], held: dict[str, LeaseState]
+    connection: Connection,
+    dialect: Dialect,
+    writes: Sequence[StepRecorded],
+    held: dict[str, LeaseState],
+    attempt: Attempt,
 ) -> list[StepAnswer]:
     recorded = history.find(
         connection, dialect, ((step.lease.instance_id, step.activity_id) for step in writes)
@@ -52,14 +57,19 @@ def _explain(
             step,
             record=recorded.get((step.lease.instance_id, step.activity_id)),
             is_held=_is_held(held, step.lease),
+            attempt=attempt,
         )
         for step in writes
     ]
 
 
-def _answer(step: StepRecorded, *, record: HistoryRecord | None, is_held: bool) -> StepAnswer:
-    # The very same row is this write itself, whose first commit went unanswered.
-    if record is not None and (record.event_type, record.event_data) == (step.event_type, step.event_data):
+def _answer(
+    step: StepRecorded, *, record: HistoryRecord | None, is_held: bool, attempt: Attempt
+) -> StepAnswer:
+    # After a commit that went unanswered the very same row is this write itself. In a transaction
+    # of the user it is not: what came with it is there already, and must not be there twice.
+    same = record is not None and (record.event_type, record.event_data) == (step.event_type, step.event_data)
+    if same and attempt is not Attempt.SEPARATE:
         return Verdict.ACCEPTED
     return AlreadyRecorded(record) if is_held and record is not None else Verdict.LEASE_LOST
 
@@ -114,12 +124,18 @@ def _make_instances(
     seen: set[str],
     attempt: Attempt,
 ) -> list[frozenset[str]]:
-    starting = []
+    starting: list[tuple[NewInstance, ...]] = []
+    known: list[frozenset[str]] = []
     for write in writes:
         keys = {event.event_key for event in write.events}
-        # After a lost answer the events are our own, and so may be their instances.
-        is_repeated = bool(keys) and keys <= seen and attempt is not Attempt.UNCERTAIN
-        starting.append(() if is_repeated else write.instances)
+        is_known = bool(keys) and keys <= seen
+        starting.append(() if is_known else write.instances)
+        known.append(frozenset(new.instance_id for new in write.instances) if is_known else frozenset())
         seen |= keys
     made = iter(instances.create(connection, dialect, list(chain(*starting)), attempt))
-    return [frozenset([new.instance_id for new in group if next(made)]) for group in starting]
+    answers = [frozenset([new.instance_id for new in group if next(made)]) for group in starting]
+    if attempt is Attempt.UNCERTAIN:
+        # The events may be known because this very write was committed, with its instances.
+        found = instances.find(connection, dialect, list(chain(*known)))
+        answers = [answer | (ids & found) for answer, ids in zip(answers, known, strict=True)]
+    return answers

@@ -20,7 +20,7 @@ from edda.storage.committers import Committer
 from edda.storage.connection import create_engine, describe, dialect_of, parse
 from edda.storage.dialects.base import Attempt, Failure
 from edda.storage.records import HistoryRecord, InstanceRecord, WaitRecord
-from edda.storage.transactions import DatabaseTransaction
+from edda.storage.transactions import DatabaseTransaction, watch_for_trouble
 from edda.storage.writer import GroupCommitWriter, reason
 from edda.storage.writes import StepRecorded, Write
 from edda.types import EventType, JSONObject, JSONValue
@@ -90,6 +90,7 @@ class SQLAlchemyStorage:
         self._writer = GroupCommitWriter(committer, self._apply, self.dialect.classify)
         self._writer.start()
         self._sessions = self.dialect.create_session_engine(self.engine, self.gate)
+        watch_for_trouble(self._sessions)
 
     async def _prepare(self, committer: Committer, job: Callable[[Connection], None]) -> None:
         deadline = monotonic() + OPENING_SECONDS

@@ -6,11 +6,13 @@ database holds no connection and no lock.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from traceback import walk_tb
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, ExceptionContext, event
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, AsyncSessionTransaction
 
@@ -19,11 +21,24 @@ from edda.storage.dialects.base import Attempt, ContentionError, Failure
 from edda.storage.writer import reason
 from edda.storage.writes import AlreadyRecorded, StepRecorded, Verdict, Write
 
-T = TypeVar("T")
 Apply = Callable[[Connection, Sequence[Write[Any]], Attempt], Sequence[Any]]
 IsRecorded = Callable[[StepRecorded], Awaitable[bool]]
 
+_OWNER = "edda_transaction"
+
 logger = logging.getLogger(__name__)
+
+
+def watch_for_trouble(engine: AsyncEngine) -> None:
+    """Have the transactions over this engine learn of trouble, whoever swallows the error."""
+    if not event.contains(engine.sync_engine, "handle_error", _tell_owner):
+        event.listen(engine.sync_engine, "handle_error", _tell_owner)
+
+
+def _tell_owner(context: ExceptionContext) -> None:
+    owner = None if context.connection is None else context.connection.info.get(_OWNER)
+    if owner is not None:
+        owner.note_error(context)
 
 
 class DatabaseTransaction:
@@ -45,15 +60,33 @@ class DatabaseTransaction:
         self._apply = apply
         self._classify = classify
         self._is_recorded = is_recorded
+        self._connection: Connection | None = None
+        self._trouble: BaseException | None = None
+        event.listen(self.session.sync_session, "after_begin", self._note_connection)
+
+    def _note_connection(self, _session: object, _transaction: object, connection: Connection) -> None:
+        self._connection = connection
+        connection.info[_OWNER] = self
+
+    def note_error(self, context: ExceptionContext) -> None:
+        """Remember trouble: parts of the transaction may be gone, also if the user goes on with it."""
+        error = context.sqlalchemy_exception or context.original_exception
+        if context.connection is self._connection and isinstance(error, Exception) and self.is_trouble(error):
+            self._trouble = error
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the database was in trouble since the transaction began."""
+        return self._trouble is not None
 
     @property
     def began(self) -> bool:
         """Whether anything went through the session since the last commit or rollback."""
         return self.session.in_transaction()
 
-    async def savepoint(self) -> AsyncSessionTransaction:
+    async def savepoint(self) -> Savepoint:
         """Set a savepoint; its ``commit`` and ``rollback`` end it."""
-        return await self.session.begin_nested()
+        return Savepoint(self, await self.session.begin_nested())
 
     async def commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
         """Execute the writes and commit them with the user's statements; returns their answers.
@@ -66,31 +99,35 @@ class DatabaseTransaction:
         try:
             answers = await self._flush(writes)
         except Exception as error:
+            translated = self._translated(error)
             await self.rollback()
-            raise self._translated(error) from error
+            raise translated from error
         if any(_is_refused(answer) for answer in answers):
             await self.rollback()
             return answers
         try:
             await self.session.commit()
         except Exception as error:  # noqa: BLE001 - a driver may raise anything; what it means is found out
-            await self.rollback()
-            return await self._after_failed_commit(error, writes, answers)
-        await self.session.close()
+            answers = await self._after_failed_commit(error, writes, answers)
+        await self.rollback()
         return answers
 
     async def _flush(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
+        if self._trouble is not None:
+            raise self._trouble
         await self.session.flush()
         connection = await self.session.connection()
-        return await connection.run_sync(self._apply, writes, Attempt.REPEATED)
+        return await connection.run_sync(self._apply, writes, Attempt.SEPARATE)
 
     async def _after_failed_commit(
         self, error: Exception, writes: Sequence[Write[Any]], answers: Sequence[Any]
     ) -> Sequence[Any]:
+        translated = self._translated(error)
+        await self.rollback()
         steps = [write for write in writes if isinstance(write, StepRecorded)]
         if self._classify(error) is Failure.UNREACHABLE and steps and await self._is_recorded(steps[0]):
             return answers  # it was committed, only the answer was lost
-        raise self._translated(error) from error
+        raise translated from error
 
     def _translated(self, error: Exception) -> Exception:
         if not self.is_trouble(error):
@@ -99,19 +136,56 @@ class DatabaseTransaction:
 
     def is_trouble(self, error: BaseException) -> bool:
         """Whether an error that came out of the user's statements is trouble of this database."""
-        if isinstance(
-            error, IntegrityError
-        ):  # a user's row that cannot be, also where the writer would look again
+        if self._trouble is not None:
+            return True
+        if isinstance(error, IntegrityError):  # a row that cannot be, also where the writer would look again
             return False
-        known = isinstance(error, SQLAlchemyError | OSError | ContentionError)
+        if isinstance(error, OSError):  # most of them have nothing to do with the database
+            return _came_from_the_driver(error)
+        known = isinstance(error, SQLAlchemyError | ContentionError)
         return known and self._classify(error) is not Failure.REFUSED
 
     async def rollback(self) -> None:
         """Undo everything since the beginning; the next statement begins anew."""
         try:
-            await self.session.close()
+            await _uninterrupted(self.session.close())
         except Exception:  # the connection is broken: the database has rolled back or will
             logger.debug("Rolling back failed", exc_info=True)
+        finally:
+            self._connection = self._trouble = None
+
+
+class Savepoint:
+    """A savepoint, which may be gone together with its transaction."""
+
+    def __init__(self, owner: DatabaseTransaction, nested: AsyncSessionTransaction) -> None:
+        self._owner = owner
+        self._nested = nested
+
+    async def commit(self) -> None:
+        """Keep what happened since."""
+        await self._nested.commit()
+
+    async def rollback(self) -> None:
+        """Undo what happened since; in a lost transaction there is nothing left to undo."""
+        if self._owner.is_lost:
+            return
+        await _uninterrupted(self._nested.rollback())
+
+
+async def _uninterrupted(ending: Coroutine[Any, Any, None]) -> None:
+    # Half an end of a transaction would keep its connection, and on SQLite the way to the file.
+    task = asyncio.ensure_future(ending)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+
+
+def _came_from_the_driver(error: BaseException) -> bool:
+    frames = (frame for frame, _ in walk_tb(error.__traceback__))
+    return any(frame.f_globals.get("__name__", "").startswith("sqlalchemy.") for frame in frames)
 
 
 def _is_refused(answer: object) -> bool:

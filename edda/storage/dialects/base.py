@@ -58,6 +58,8 @@ class Attempt(Enum):
     """An earlier attempt was rolled back: look before inserting."""
     UNCERTAIN = auto()
     """An earlier attempt may have been committed: what is there may be our own."""
+    SEPARATE = auto()
+    """A transaction of the user: what is there, even if it looks the same, is of another one."""
 
 
 class ContentionError(Exception):
