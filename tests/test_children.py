@@ -1,0 +1,145 @@
+"""Workflows that start workflows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edda import RetryPolicy, WorkflowContext, activity, sleep, workflow
+from edda.app import EddaApp
+from edda.types import JSONObject
+from edda.workflow import _registry
+from tests.support.apps import Apps, always_replay, engine_of, instance, reached, result_of, steps_of
+
+calls: list[Any] = []
+
+
+@workflow
+async def child(ctx: WorkflowContext, number: int) -> int:
+    calls.append(number)
+    if number < 0:
+        raise ValueError("negative", number)
+    if number > 100:
+        await sleep(ctx, 3600)
+    return number
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    calls.clear()
+    _registry["child"] = child
+
+
+async def test_a_child_is_started_once_however_often_its_parent_is_replayed(app: EddaApp) -> None:
+    always_replay(app)
+
+    @workflow
+    async def parent(ctx: WorkflowContext) -> str:
+        child_id = await child.start(number=7)
+        await sleep(ctx, 0.05)
+        await sleep(ctx, 0.05)
+        return child_id
+
+    parent_id = await parent.start()
+    child_id = await result_of(app, parent_id)
+
+    assert calls == [7]
+    assert (await instance(app, child_id))["output_data"] == {"result": 7}
+    assert (await steps_of(app, parent_id))[0] == ("start_child:1", "ChildWorkflowStarted")
+
+
+async def test_the_failure_of_a_child_is_raised_in_its_parent_live_and_on_replay(app: EddaApp) -> None:
+    always_replay(app)
+    seen: list[tuple[type, Any]] = []
+
+    @workflow
+    async def parent(ctx: WorkflowContext) -> str:
+        try:
+            await child.start(number=-1)
+        except ValueError as error:
+            seen.append((type(error), error.args))
+        await sleep(ctx, 0.05)
+        return "went on"
+
+    assert await result_of(app, await parent.start()) == "went on"
+    assert seen == [(ValueError, ("negative", -1))] * 2
+    assert calls == [-1]
+
+
+async def test_a_child_that_waits_lets_its_parent_go_on(app: EddaApp) -> None:
+    @workflow
+    async def parent(ctx: WorkflowContext) -> str:
+        return await child.start(number=101)
+
+    child_id = await result_of(app, await parent.start())
+
+    assert (await instance(app, child_id))["status"] == "waiting_for_timer"
+
+
+async def test_wrong_arguments_of_a_child_start_nothing_and_are_not_recorded(app: EddaApp) -> None:
+    @workflow
+    async def parent(ctx: WorkflowContext) -> str:
+        try:
+            await child.start()
+        except TypeError as error:
+            return str(error)
+        return "started"
+
+    parent_id = await parent.start()
+
+    assert "number" in await result_of(app, parent_id)
+    assert (calls, await steps_of(app, parent_id)) == ([], [])
+
+
+async def test_a_parent_that_died_before_recording_finds_the_child_it_started(apps: Apps) -> None:
+    app = await apps.start()
+
+    @workflow
+    async def parent(ctx: WorkflowContext, number: int) -> str:
+        try:
+            return await child.start(number=number)
+        except ValueError as error:
+            return f"failed: {error.args}"
+
+    async def forget_outcome_of(parent_id: str) -> None:
+        """What the database holds when the process dies just before the step is recorded."""
+        storage: Any = app.storage
+        async with storage.engine.begin() as connection:
+            for statement in (
+                f"DELETE FROM workflow_history WHERE instance_id = '{parent_id}'",
+                "UPDATE workflow_instances SET status = 'running', output_data = NULL "
+                f"WHERE instance_id = '{parent_id}'",
+            ):
+                await connection.exec_driver_sql(statement)
+
+    good, bad = await parent.start(number=1), await parent.start(number=-1)
+    first: list[JSONObject] = [await reached(app, good), await reached(app, bad)]
+    for parent_id in (good, bad):
+        await forget_outcome_of(parent_id)
+        await engine_of(app).resume_by_name(parent_id, "parent")
+
+    again = [await reached(app, good), await reached(app, bad)]
+    assert [row["output_data"] for row in again] == [row["output_data"] for row in first]
+    assert calls == [1, -1]
+
+
+async def test_a_child_started_in_an_activity_exists_only_if_the_attempt_commits(app: EddaApp) -> None:
+    started: list[str] = []
+
+    @activity(retry_policy=RetryPolicy(initial_interval=0.01))
+    async def starts(ctx: WorkflowContext) -> str:
+        started.append(await child.start(number=len(started)))
+        if len(started) == 1:
+            raise OSError("this attempt is rolled back")
+        return started[-1]
+
+    @workflow
+    async def parent(ctx: WorkflowContext) -> str:
+        return await starts(ctx)
+
+    child_id = await result_of(app, await parent.start())
+
+    await reached(app, child_id)
+    assert await app.storage.get_instance(started[0]) is None
+    assert (child_id, calls) == (started[1], [1])
