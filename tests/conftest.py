@@ -11,6 +11,7 @@ from edda.app import EddaApp
 from tests.support.apps import Apps
 from tests.support.databases import Databases
 from tests.support.reaper import Reaper
+from tests.support.recycling import RecycledDatabases
 from tests.support.server import DatabaseServer
 from tests.support.workers import Workers
 
@@ -45,10 +46,28 @@ async def database_url(
         yield url
 
 
+@pytest.fixture(scope="session")
+async def recycled_databases(databases: Databases) -> AsyncIterator[RecycledDatabases]:
+    recycled = RecycledDatabases(databases)
+    try:
+        yield recycled
+    finally:
+        await recycled.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mysql"])
+async def empty_database_url(
+    request: pytest.FixtureRequest, recycled_databases: RecycledDatabases, tmp_path: Path
+) -> AsyncIterator[str]:
+    """The URL of a database without rows, once on each kind of database; it may have its tables already."""
+    async with recycled_databases.use(request.param, tmp_path) as url:
+        yield url
+
+
 @pytest.fixture
-async def apps(database_url: str) -> AsyncIterator[Apps]:
+async def apps(empty_database_url: str) -> AsyncIterator[Apps]:
     """Makes apps on the database of the test; those still up at its end are shut down."""
-    apps = Apps(database_url)
+    apps = Apps(empty_database_url)
     try:
         yield apps
     finally:

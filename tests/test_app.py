@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -82,10 +83,11 @@ async def test_initialize_and_shutdown_may_be_repeated(apps: Apps) -> None:
     await app.shutdown()
 
 
-async def test_concurrent_callers_share_one_initialisation(apps: Apps) -> None:
-    app = apps.make()
+async def test_concurrent_callers_share_one_initialisation(database_url: str) -> None:
+    app = EddaApp("tests", database_url)
     await asyncio.gather(*(app.initialize() for _ in range(50)))
-    assert await result_of(app, await noting.start(text="a")) == "a"
+    async with app:
+        assert await result_of(app, await noting.start(text="a")) == "a"
 
 
 async def test_a_caller_that_is_cancelled_does_not_take_the_initialisation_along(apps: Apps) -> None:
@@ -115,6 +117,12 @@ async def test_no_task_survives_the_shutdown(apps: Apps) -> None:
         await napping.start(seconds=3600)
         await noting.start(text="a")
     assert asyncio.all_tasks() <= before
+
+
+async def test_an_orderly_stop_leaves_no_warning(apps: Apps, caplog: pytest.LogCaptureFixture) -> None:
+    async with apps.make():
+        await noting.start(text="a")
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_a_parked_instance_goes_on_after_the_next_initialisation(apps: Apps) -> None:
@@ -151,11 +159,11 @@ async def test_notifications_on_another_database_are_refused_before_anything_is_
     assert not list(tmp_path.iterdir())
 
 
-async def test_without_migration_a_missing_schema_is_an_error(apps: Apps) -> None:
-    app = apps.make(auto_migrate=False)
+async def test_without_migration_a_missing_schema_is_an_error(database_url: str) -> None:
+    app = EddaApp("tests", database_url, auto_migrate=False)
     with pytest.raises(StorageError):
         await app.initialize()
-    async with apps.make():
+    async with EddaApp("tests", database_url):
         pass
     async with app:
         assert app.replay_engine is not None

@@ -298,7 +298,7 @@ async def test_an_instance_that_does_not_match_its_code_heals_when_the_code_is_b
         assert row.attempts >= times
         assert row.status not in ("failed", "completed")
 
-    await eventually(lambda: set_aside(2))
+    await eventually(lambda: set_aside(1))
     broken = False
 
     assert await result_of(app, instance_id) == "done"

@@ -28,7 +28,7 @@ async def test_a_run_that_is_longer_than_its_lease_keeps_it(apps: Apps, options:
     @activity
     async def slow(ctx: WorkflowContext) -> None:
         calls.append(ctx.worker_id)
-        await pause(2.5)
+        await pause(1.7)
 
     @workflow
     async def flow(ctx: WorkflowContext) -> None:
