@@ -48,7 +48,9 @@ class HeldLeases:
             return 0
         asked_at = monotonic()
         try:
-            lost = await self._storage.submit(LeasesRenewed(tuple(run.lease for run in runs)))
+            # Not for longer than the first lease lasts: after that its run is to be stopped.
+            within = min(run.lease_left() for run in runs)
+            lost = await self._storage.submit(LeasesRenewed(tuple(run.lease for run in runs)), within=within)
         except StorageError:
             self._stop_expired(runs)
             raise

@@ -8,6 +8,7 @@ import importlib
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
@@ -163,3 +164,19 @@ def test_the_examples_in_docstrings_run(name: str, monkeypatch: pytest.MonkeyPat
     outcome = doctest.testmod(importlib.import_module(name))
     assert outcome.attempted > 0
     assert outcome.failed == 0
+
+
+@pytest.mark.parametrize("guide", sorted(PROJECT.glob("docs/howto/*.md")), ids=lambda path: path.stem)
+async def test_the_program_of_a_guide_prints_what_the_guide_says(
+    guide: Path, tmp_path: Path, workers: Workers
+) -> None:
+    blocks: list[tuple[str, str]] = re.findall(
+        r"^```(python|text)\n(.*?)^```$", guide.read_text(), re.DOTALL | re.MULTILINE
+    )
+    program = tmp_path / "guide.py"
+    program.write_text("\n".join(text for language, text in blocks if language == "python"))
+    process = await workers.start_command(sys.executable, str(program))
+
+    assert await process.wait() == 0, process.output
+    for language, text in blocks:
+        assert language == "python" or text.strip() in process.output
