@@ -106,12 +106,15 @@ class ActivityStep:
             await wait.operation.perform(run)
             return None
         except Exception as error:  # noqa: BLE001 - whatever user code raises is an outcome of the activity
-            failure = error
+            failure, in_trouble = error, isinstance(error, TransactionLostError) or unit.is_trouble(error)
+            must_pass_on = in_trouble and unit.is_savepoint
         except BaseException:
             await unit.discard()
             raise
         await unit.discard()
-        if isinstance(failure, TransactionLostError) or unit.is_trouble(failure):
+        if must_pass_on:  # what came before this activity is gone as well
+            raise TransactionLostError(f"The transaction around {self.step_id!r} was lost") from failure
+        if in_trouble:
             await self._attempts.wait_out_trouble(failure)
             return None
         return await self._after_failure(run, failure)

@@ -35,6 +35,7 @@ class Attempts:
         self._troubles = 0
         self.has_row = False
         self.metadata = RetryMetadata()
+        self._counted_as_success = False
         self.details: JSONObject | None = None
 
     async def resume(self) -> None:
@@ -61,15 +62,24 @@ class Attempts:
     def begin(self) -> None:
         """An attempt begins."""
         self._began = monotonic()
+        self._counted_as_success = False
 
     def succeeded(self) -> None:
         """The attempt succeeded; counted only if others failed before."""
         if self.metadata.total_attempts:
             self._add_time(monotonic() - self._began)
             self.metadata.total_attempts += 1
+            self._counted_as_success = True
+
+    def not_recorded(self) -> None:
+        """The attempt succeeded in vain: the database did not take it."""
+        if self._counted_as_success:
+            self.metadata.total_attempts -= 1
+            self._counted_as_success = False
 
     def failed(self, error: Exception, policy: RetryPolicy) -> RetryAfter | GiveUp:
         """The attempt failed; returns what the policy says to it."""
+        self.not_recorded()
         self._add_time(monotonic() - self._began)
         self.metadata.add_attempt(self.metadata.total_attempts + 1, error)
         elapsed = self.metadata.total_duration_ms / 1000
@@ -92,6 +102,7 @@ class Attempts:
 
     async def wait_out_trouble(self, error: Exception) -> None:
         """The database was in trouble: make the attempt again after a pause, uncounted."""
+        self.not_recorded()
         self._troubles += 1
         if self._troubles > _MOST_TROUBLES:
             self._run.stop(StorageError(f"The database was in trouble {self._troubles} times: {error}"))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
+from edda.codec.errors import dump_error, load_error
+from edda.codec.json import loads
 from edda.exceptions import NonDeterminismError, StorageError, TransactionLostError
 from edda.run import Run
 from edda.steps import StepCall, call_step
 from edda.storage.records import HistoryRecord
 from edda.storage.writes import StepRecorded
-from edda.types import EventType
+from edda.types import EventType, JSONObject
 from edda.unit_of_work import UnitOfWork, current_unit
 
 _ENDS = (EventType.TRANSACTION_COMMITTED, EventType.TRANSACTION_ROLLED_BACK)
@@ -54,32 +57,33 @@ async def _fresh(run: Run, call: StepCall) -> AsyncIterator[None]:
             with unit.current():
                 yield
         except BaseException as error:
-            seen = [write for write in unit.writes if isinstance(write, StepRecorded)]
-            await unit.discard()
-            if isinstance(error, Exception):
-                await _record_what_was_seen(run, call, seen)
+            await _undo(run, call, unit, error, {})
             raise
-        await _commit(run, call, unit)
+        try:
+            await run.record_with(unit, run.step(call.step_id, EventType.TRANSACTION_COMMITTED, {}))
+        except BaseException as error:
+            # It is the block that raises this, not the code in it, so a replay has to be told.
+            fields = {"exception": dump_error(error)} if isinstance(error, Exception) else {}
+            await _undo(run, call, unit, error, fields)
+            raise
+        await unit.run_callbacks()
 
 
-async def _record_what_was_seen(run: Run, call: StepCall, seen: list[StepRecorded]) -> None:
-    # Their effects are undone, but the body has seen the outcomes and may go on from there:
-    # a replay must show it the same ones.
-    rolled_back = run.step(call.step_id, EventType.TRANSACTION_ROLLED_BACK, {})
-    await asyncio.gather(*(run.record(step) for step in [*seen, rolled_back]))
-
-
-async def _commit(run: Run, call: StepCall, unit: UnitOfWork) -> None:
-    try:
-        await run.record_with(unit, run.step(call.step_id, EventType.TRANSACTION_COMMITTED, {}))
-    except TransactionLostError as error:
+async def _undo(
+    run: Run, call: StepCall, unit: UnitOfWork, error: BaseException, fields: JSONObject
+) -> None:
+    seen = [write for write in unit.writes if isinstance(write, StepRecorded)]
+    in_trouble = isinstance(error, TransactionLostError) or unit.is_trouble(error)
+    await unit.discard()
+    if in_trouble:
         # The block cannot be run again from here; a replay of the instance does that.
         run.stop(StorageError(f"The transaction {call.step_id!r} was lost: {error}"))
         raise run.signal() from error
-    except BaseException:
-        await unit.discard()
-        raise
-    await unit.run_callbacks()
+    if isinstance(error, Exception):
+        # The effects are undone, but the body has seen the outcomes and may go on from there:
+        # a replay must show it the same ones.
+        rolled_back = run.step(call.step_id, EventType.TRANSACTION_ROLLED_BACK, fields)
+        await asyncio.gather(*(run.record(step) for step in [*seen, rolled_back]))
 
 
 @asynccontextmanager
@@ -97,6 +101,13 @@ async def _replayed(run: Run, record: HistoryRecord) -> AsyncIterator[None]:
     try:
         with unit.current():
             yield
+    except Exception:
+        await unit.discard()
+        await run.turnstile.pass_recorded(record.activity_id)
+        raise
     finally:
         await unit.discard()
     await run.turnstile.pass_recorded(record.activity_id)
+    fields = loads(record.event_data)
+    if isinstance(fields, dict) and "exception" in fields:
+        raise load_error(cast("JSONObject", fields["exception"]))

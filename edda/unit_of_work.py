@@ -59,6 +59,11 @@ class UnitOfWork:
         return self.shared.ensure().session
 
     @property
+    def is_savepoint(self) -> bool:
+        """Whether the transaction had begun before this unit did."""
+        return self._savepoint is not None
+
+    @property
     def began(self) -> bool:
         """Whether a real transaction is open."""
         transaction = self.shared.transaction
