@@ -69,9 +69,7 @@ async def _fresh(run: Run, call: StepCall) -> AsyncIterator[None]:
         await unit.run_callbacks()
 
 
-async def _undo(
-    run: Run, call: StepCall, unit: UnitOfWork, error: BaseException, fields: JSONObject
-) -> None:
+async def _undo(run: Run, call: StepCall, unit: UnitOfWork, error: BaseException, fields: JSONObject) -> None:
     seen = [write for write in unit.writes if isinstance(write, StepRecorded)]
     in_trouble = isinstance(error, TransactionLostError) or unit.is_trouble(error)
     await unit.discard()

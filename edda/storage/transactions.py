@@ -99,9 +99,11 @@ class DatabaseTransaction:
         try:
             answers = await self._flush(writes)
         except Exception as error:
-            translated = self._translated(error)
+            lost = self._lost_by(error)
             await self.rollback()
-            raise translated from error
+            if lost is None:
+                raise
+            raise lost from error
         if any(_is_refused(answer) for answer in answers):
             await self.rollback()
             return answers
@@ -122,16 +124,18 @@ class DatabaseTransaction:
     async def _after_failed_commit(
         self, error: Exception, writes: Sequence[Write[Any]], answers: Sequence[Any]
     ) -> Sequence[Any]:
-        translated = self._translated(error)
+        lost = self._lost_by(error)
         await self.rollback()
         steps = [write for write in writes if isinstance(write, StepRecorded)]
         if self._classify(error) is Failure.UNREACHABLE and steps and await self._is_recorded(steps[0]):
             return answers  # it was committed, only the answer was lost
-        raise translated from error
+        if lost is None:
+            raise error
+        raise lost from error
 
-    def _translated(self, error: Exception) -> Exception:
+    def _lost_by(self, error: Exception) -> TransactionLostError | None:
         if not self.is_trouble(error):
-            return error
+            return None
         return TransactionLostError(f"The transaction was lost: {reason(error)}")
 
     def is_trouble(self, error: BaseException) -> bool:
