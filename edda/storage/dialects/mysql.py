@@ -74,6 +74,7 @@ _BROKEN = frozenset(
 _MIGRATION_LOCK = "edda_migration"
 _ROWS = "incoming_rows"
 _PACKET_LIMIT = "edda_max_allowed_packet"
+_SELECT_PACKET_LIMIT = text("SELECT @@max_allowed_packet")
 _STATEMENT_BYTES = 16_384
 _PLACE = "place"
 
@@ -181,13 +182,18 @@ class MySQLDialect(Dialect):
 
 def _check_size(connection: Connection, sent: bytes) -> None:
     """Raise ValueError for what the server would answer by breaking the connection."""
-    limit = connection.info.get(_PACKET_LIMIT)
-    if limit is None:
-        limit = connection.info[_PACKET_LIMIT] = connection.scalar(text("SELECT @@max_allowed_packet"))
+    limit = _packet_limit(connection)
     # On the wire quotes and backslashes are doubled, and the statement comes with it.
     size = len(sent) + sent.count(b'"') + sent.count(b"'") + sent.count(b"\\") + _STATEMENT_BYTES
     if size > limit:
         raise ValueError(f"{size} bytes are more than max_allowed_packet of the server, {limit}")
+
+
+def _packet_limit(connection: Connection) -> int:
+    limit: int | None = connection.info.get(_PACKET_LIMIT)
+    if limit is None:
+        limit = connection.info[_PACKET_LIMIT] = int(connection.scalar(_SELECT_PACKET_LIMIT) or 0)
+    return limit
 
 
 def _source(incoming: Incoming, guard: Guard | None) -> FromClause:
@@ -205,6 +211,8 @@ def _column_type(type_: TypeEngine[Any]) -> str:
 def _prepare_writer(connection: Connection) -> None:
     connection.execution_options(isolation_level="READ COMMITTED")
     connection.detach()
+    _packet_limit(connection)
+    connection.rollback()
 
 
 def _error_code(error: BaseException | None) -> int | None:
