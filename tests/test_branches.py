@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from edda import WorkflowContext, activity, race, sleep, workflow
 from edda.branches import Branch, current_branch, ids_here
 from edda.hooks import HookDispatcher
 from edda.retry import DEFAULT_RETRY_POLICY
 from edda.run import Run, Services
 from edda.storage.records import Lease
+from tests.support.apps import Apps, always_replay, result_of
+from tests.support.eventually import pause
 
 
 @pytest.fixture
@@ -83,3 +86,38 @@ async def test_a_branch_inside_a_lost_one_is_held_with_it(run: Run) -> None:
 
 async def test_a_branch_that_may_win_holds_nothing_back(run: Run) -> None:
     await asyncio.wait_for(Branch(run, "race:1", "a", lost=False).pass_hold(), 1)
+
+
+async def test_a_loser_is_not_begun_again_while_the_winner_replays_slowly(apps: Apps) -> None:
+    calls: list[str] = []
+
+    @activity
+    async def note(ctx: WorkflowContext) -> str:
+        calls.append("note")
+        return "a"
+
+    @activity
+    async def never(ctx: WorkflowContext) -> str:
+        calls.append("never")
+        await asyncio.Event().wait()
+        return "never"
+
+    class SlowHooks:
+        async def on_activity_complete(self, *arguments: Any) -> None:
+            if arguments[-1]:  # from the history
+                await pause(0.2)
+
+    async def two(ctx: WorkflowContext) -> str:
+        return await note(ctx) + await note(ctx)
+
+    @workflow
+    async def flow(ctx: WorkflowContext) -> str | None:
+        first = await race(ctx, wins=two(ctx), loses=never(ctx))
+        await sleep(ctx, 0.01)
+        return first.name
+
+    app = await apps.start(hooks=SlowHooks())
+    always_replay(app)
+
+    assert await result_of(app, await flow.start()) == "wins"
+    assert sorted(calls) == ["never", "note", "note"]

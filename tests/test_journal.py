@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from edda.journal import Journal, Turnstile
+from edda.journal import Journal, StepIds, Turnstile
 from edda.storage.records import HistoryRecord
 from edda.types import EventType
 
@@ -136,6 +136,56 @@ async def test_live_outcomes_of_several_tasks_enter_one_at_a_time() -> None:
     await asyncio.gather(branch("a"), branch("b"))
 
     assert order == ["a entered", "a called", "b entered", "b called"]
+
+
+async def test_what_is_not_recorded_begins_after_all_that_is_recorded() -> None:
+    turnstile = Turnstile("ab")
+    order: list[str] = []
+
+    async def beyond() -> None:
+        await turnstile.pass_unrecorded()
+        order.append("beyond")
+
+    async def in_turn() -> None:
+        for step_id in "ab":
+            await turnstile.pass_recorded(step_id)
+            order.append(step_id)
+
+    async with asyncio.timeout(5):
+        await asyncio.gather(beyond(), in_turn())
+
+    assert order == ["a", "b", "beyond"]
+
+
+async def test_what_is_not_recorded_does_not_wait_for_what_nobody_asks_for() -> None:
+    async with asyncio.timeout(5):
+        await Turnstile("x").pass_unrecorded()
+
+
+async def test_forgotten_outcomes_hold_up_nobody() -> None:
+    turnstile = Turnstile(["race:1/0/a:1"])
+    turnstile.forget("race:1/0/")
+    passing = turnstile.pass_unrecorded()
+    try:
+        passing.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("it waits for an outcome that was forgotten")
+
+
+def test_what_is_excused_is_not_left_over() -> None:
+    journal = Journal(recorded("race:1/0/a:1", "race:1/1/a:1"))
+    journal.excuse("race:1/0/")
+    assert [record.activity_id for record in journal.leftovers()] == ["race:1/1/a:1"]
+
+
+def test_what_is_drawn_is_counted_by_kind_and_named_by_its_place() -> None:
+    ids = StepIds("outer:1/")
+    assert [ids.draw(kind) for kind in ("uuid4", "random", "uuid4")] == [
+        "outer:1/uuid4:1",
+        "outer:1/random:1",
+        "outer:1/uuid4:2",
+    ]
 
 
 async def _turns(count: int) -> None:

@@ -113,11 +113,8 @@ async def test_an_activity_in_flight_that_loses_is_cancelled_and_not_recorded(an
 
 
 async def test_the_wait_of_a_loser_wakes_nobody_afterwards(any_app: EddaApp) -> None:
-    passes: list[str] = []
-
     @workflow
     async def flow(ctx: WorkflowContext) -> None:
-        passes.append("body")
         await race(ctx, sleep(ctx, 0.05), sleep(ctx, 0.4))
         await sleep(ctx, LONG)
 
