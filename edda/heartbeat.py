@@ -29,6 +29,7 @@ class Heartbeat:
         self._task: asyncio.Task[None] | None = None
         self._stored_at = -_INTERVAL_SECONDS
         self._changed = False
+        self._ended = False
 
     @property
     def details(self) -> Any:
@@ -39,16 +40,21 @@ class Heartbeat:
         return _DETAILS.load(Encoded(stored["value"], cast("JSONObject | None", stored.get("types"))))
 
     def report(self, details: Any) -> None:
-        """Take new details from any thread; raises ``TypeError`` for what cannot be stored."""
+        """Take new details from any thread; raises ``TypeError`` for what cannot be stored.
+
+        Those of an attempt that is over, by a thread that was left behind, are dropped.
+        """
         encoded = _DETAILS.dump(details, "details")
         stored = {"value": encoded.json, **({"types": encoded.types} if encoded.types else {})}
         check_size(dumps(stored), "details", limit=self._run.services.max_payload_bytes)
+        if self._ended:
+            return
         self._attempts.details = stored
         self._loop.call_soon_threadsafe(self._store_soon)
 
     def _store_soon(self) -> None:
         self._changed = True
-        if self._task is None and self._attempts.durable:
+        if self._task is None and self._attempts.durable and not self._ended:
             self._task = self._loop.create_task(self._store())
 
     async def _store(self) -> None:
@@ -66,5 +72,6 @@ class Heartbeat:
 
     def end(self) -> None:
         """The attempt is over: what is not stored yet goes with the record of the attempt."""
+        self._ended = True
         if self._task is not None:
             self._task.cancel()

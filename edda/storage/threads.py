@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -10,7 +11,13 @@ from typing import Any, Generic, TypeVar
 
 from greenlet import getcurrent, greenlet
 
+from edda.clock import monotonic
+
 T = TypeVar("T")
+
+# How long a statement that was cancelled may take to leave the session in order.
+_ENDING_SECONDS = 1.0
+_IDLE_SECONDS = 0.02
 
 
 class AbandonedThreadError(RuntimeError):
@@ -27,7 +34,7 @@ async def run_in_thread(executor: Executor, function: Callable[[], T]) -> T:
 
     Each statement hops to the event loop and back, so that it goes over the same
     connection and transaction as those of async code. A thread cannot be interrupted:
-    when the caller is cancelled, the statement under way is ended, and each further one
+    when the caller is cancelled, the statement under way is cancelled, and each further one
     raises :class:`AbandonedThreadError`.
     """
     bridge = _Bridge(asyncio.get_running_loop(), function)
@@ -44,8 +51,15 @@ class _Bridge(Generic[T]):
         self._function = function
         self._statement: asyncio.Task[Any] | None = None
         self._abandoned = False
+        self._ended = False
 
     def drive(self) -> T:
+        try:
+            return self._drive()
+        finally:
+            self._ended = True
+
+    def _drive(self) -> T:
         # Drivers make their connections in the calling thread, for "the" event loop.
         asyncio.set_event_loop(self.loop)
         code = _StatementGreenlet(self._function, getcurrent())
@@ -53,6 +67,9 @@ class _Bridge(Generic[T]):
         while not code.dead:
             try:
                 answer = asyncio.run_coroutine_threadsafe(self._execute(outcome), self.loop).result()
+            except concurrent.futures.CancelledError:
+                # As in async code, so that SQLAlchemy gives the connection up.
+                outcome = code.throw(asyncio.CancelledError())
             except BaseException:  # noqa: BLE001 - it belongs to the statement that waits for it
                 outcome = code.throw(*sys.exc_info())
             else:
@@ -70,7 +87,20 @@ class _Bridge(Generic[T]):
         return await statement
 
     async def abandon(self) -> None:
-        self._abandoned = True
-        if self._statement is not None and not self._statement.done():
-            self._statement.cancel()
-            await asyncio.wait({self._statement})
+        """Take no more statements, once the one under way has left the session."""
+        try:
+            if self._statement is not None and not self._statement.done():
+                self._statement.cancel()
+                await self._until_out_of_the_session()
+        finally:
+            self._abandoned = True
+
+    async def _until_out_of_the_session(self) -> None:
+        # SQLAlchemy gives the connection back by further calls from the thread. When none is
+        # under way for a moment it is done, and the session may be closed from here.
+        deadline = monotonic() + _ENDING_SECONDS
+        idle_since = monotonic()
+        while not self._ended and monotonic() < deadline and monotonic() - idle_since < _IDLE_SECONDS:
+            await asyncio.sleep(_IDLE_SECONDS / 10)
+            if self._statement is not None and not self._statement.done():
+                idle_since = monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -112,14 +113,21 @@ class SQLiteDialect(Dialect):
             connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
         )
 
+        owner = threading.get_ident()
+
         def begin(connection: Connection) -> None:
             await_only(gate.acquire())
-            connection.info[_AT_GATE] = True
+            connection.info[_AT_GATE] = asyncio.get_event_loop()
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
         def leave(_: object, record: Any) -> None:
-            if record.info.pop(_AT_GATE, False):
+            loop = record.info.pop(_AT_GATE, None)
+            if loop is None:
+                return
+            if threading.get_ident() == owner:
                 gate.release()
+            else:  # a thread of sync code
+                loop.call_soon_threadsafe(gate.release)
 
         event.listen(sessions.sync_engine, "connect", _set_up)
         event.listen(sessions.sync_engine, "begin", begin)
