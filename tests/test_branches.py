@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from edda import WorkflowContext, activity, race, sleep, workflow
+from edda.app import EddaApp
 from edda.branches import Branch, current_branch, ids_here
 from edda.hooks import HookDispatcher
 from edda.retry import DEFAULT_RETRY_POLICY
 from edda.run import Run, Services
 from edda.storage.records import Lease
-from tests.support.apps import Apps, always_replay, result_of
+from tests.support.apps import Apps, always_replay, result_of, steps_of
 from tests.support.eventually import pause
 
 
@@ -121,3 +122,28 @@ async def test_a_loser_is_not_begun_again_while_the_winner_replays_slowly(apps: 
 
     assert await result_of(app, await flow.start()) == "wins"
     assert sorted(calls) == ["never", "note", "note"]
+
+
+async def test_steps_of_a_loser_that_a_replay_does_not_reach_are_not_left_over(app: EddaApp) -> None:
+    replaying = False
+
+    @activity
+    async def step(ctx: WorkflowContext) -> None: ...
+
+    async def loser(ctx: WorkflowContext) -> None:
+        if not replaying:
+            await step(ctx)
+        await asyncio.Event().wait()
+
+    @workflow
+    async def flow(ctx: WorkflowContext) -> str | None:
+        first = await race(ctx, loses=loser(ctx), wins=sleep(ctx, 0.2))
+        await sleep(ctx, 0.2)
+        return first.name
+
+    instance_id = await flow.start()
+    assert ("race:1/loses/step:1", "ActivityCompleted") in await steps_of(app, instance_id)
+    always_replay(app)
+    replaying = True
+
+    assert await result_of(app, instance_id) == "wins"
