@@ -16,6 +16,26 @@ from tests.support.server import DatabaseServer
 from tests.support.workers import Workers
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--always-replay", action="store_true", help="keep no parked run in memory: replay at each wake-up"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--always-replay"):
+        EddaApp.resident_limit = 0
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--always-replay"):
+        return
+    skip = pytest.mark.skip(reason="is about runs that stay in memory")
+    for item in items:
+        if item.get_closest_marker("resident"):
+            item.add_marker(skip)
+
+
 @pytest.fixture(scope="session")
 def reaper() -> Iterator[Reaper]:
     reaper = Reaper()

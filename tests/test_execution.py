@@ -42,6 +42,7 @@ async def test_start_returns_when_only_waits_are_left(app: EddaApp) -> None:
     assert calls == ["a"]
 
 
+@pytest.mark.resident
 async def test_a_parked_run_goes_on_where_it_was_without_a_replay(app: EddaApp) -> None:
     entered: list[bool] = []
 
@@ -60,6 +61,7 @@ async def test_a_parked_run_goes_on_where_it_was_without_a_replay(app: EddaApp) 
     assert not statements.containing("SELECT", "FROM workflow_history", "ORDER BY")
 
 
+@pytest.mark.resident
 async def test_parking_runs_no_handler_and_no_finally_of_the_body(app: EddaApp) -> None:
     entered: list[str] = []
 
@@ -186,6 +188,7 @@ async def test_an_activity_that_the_body_did_not_wait_for_is_recorded_before_the
     assert calls == ["a", "begun"], "a branch that outlives the body begins no further step"
 
 
+@pytest.mark.resident
 async def test_a_parked_body_that_moves_on_by_itself_takes_the_lease_again(app: EddaApp) -> None:
     outside = asyncio.Event()
     entered = itertools.count()
@@ -213,6 +216,7 @@ async def test_a_parked_body_that_moves_on_by_itself_takes_the_lease_again(app: 
     assert await steps_of(app, instance_id) == [("note:1", DONE), ("sleep:1", EXPIRED)]
 
 
+@pytest.mark.resident
 async def test_a_parked_body_that_another_worker_has_overtaken_runs_no_step(apps: Apps) -> None:
     outside = asyncio.Event()
     contexts: list[WorkflowContext] = []

@@ -118,6 +118,7 @@ async def test_what_cancels_the_caller_passes_through_a_hook() -> None:
         await HookDispatcher(Cancelled()).call("on_workflow_start")
 
 
+@pytest.mark.resident
 async def test_a_workflow_is_seen_from_start_to_end(apps: Apps) -> None:
     hooks = Recorder()
     await apps.start(hooks=hooks)
@@ -166,6 +167,7 @@ async def test_a_failure_is_seen_with_the_error_that_the_function_raised(apps: A
     assert (ended[:2], ended[2]) == (("workflow_failed", "watched"), caught.value)
 
 
+@pytest.mark.resident
 async def test_a_completion_is_told_when_it_is_visible_to_others(apps: Apps) -> None:
     rows: list[Any] = []
 

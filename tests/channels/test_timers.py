@@ -27,6 +27,7 @@ def test_the_other_names_are_the_same_functions() -> None:
     assert (wait_timer, wait_until) == (sleep, sleep_until)
 
 
+@pytest.mark.resident
 @pytest.mark.parametrize("resident", [True, False])
 async def test_a_timer_is_never_early_and_hardly_late(app: EddaApp, resident: bool) -> None:
     @workflow
@@ -161,6 +162,7 @@ async def test_another_worker_fires_the_timer_when_the_first_is_gone(apps: Apps)
     assert await result_of(second, instance_id, within=4) >= 0
 
 
+@pytest.mark.resident
 async def test_many_timers_due_at_once_do_not_wait_for_each_other(app: EddaApp) -> None:
     ids = [await nap.start(seconds=0.3) for _ in range(20)]
     took = [await result_of(app, instance_id) for instance_id in ids]
