@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edda.storage.sqlalchemy_storage import SQLAlchemyStorage
-from tests.support.databases import Databases
+from tests.support.recycling import RecycledDatabases
 
 
 @pytest.fixture
@@ -22,19 +22,23 @@ async def storage(any_url: str) -> AsyncIterator[SQLAlchemyStorage]:
 
 
 @pytest.fixture(params=["sqlite", "memory", "postgresql", "mysql"])
-async def any_url(request: pytest.FixtureRequest, databases: Databases, tmp_path: Path) -> AsyncIterator[str]:
-    """The URL of an empty database of each kind, one in memory included."""
+async def any_url(
+    request: pytest.FixtureRequest, recycled_databases: RecycledDatabases, tmp_path: Path
+) -> AsyncIterator[str]:
+    """The URL of a database without rows, once on each kind, one in memory included."""
     async with AsyncExitStack() as stack:
         if request.param == "memory":
             yield "sqlite:///:memory:"
         else:
-            yield await stack.enter_async_context(databases.fresh(request.param, tmp_path))
+            yield await stack.enter_async_context(recycled_databases.use(request.param, tmp_path))
 
 
 @pytest.fixture
-async def two_storages(database_url: str) -> AsyncIterator[tuple[SQLAlchemyStorage, SQLAlchemyStorage]]:
+async def two_storages(
+    empty_database_url: str,
+) -> AsyncIterator[tuple[SQLAlchemyStorage, SQLAlchemyStorage]]:
     """Two storages on one database, as two worker processes have them."""
-    first, second = SQLAlchemyStorage(database_url), SQLAlchemyStorage(database_url)
+    first, second = SQLAlchemyStorage(empty_database_url), SQLAlchemyStorage(empty_database_url)
     await first.open(migrate=True)
     await second.open(migrate=True)
     yield first, second
