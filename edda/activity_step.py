@@ -112,6 +112,8 @@ class ActivityStep:
             await unit.discard()
             raise
         await unit.discard()
+        if isinstance(failure, TypeError) and not self._codec.accepts(self._args, self._kwargs):
+            raise failure  # the call itself is wrong: no attempt can help, and every replay makes it again
         if must_pass_on:  # what came before this activity is gone as well
             raise TransactionLostError(f"The transaction around {self.step_id!r} was lost") from failure
         if in_trouble:

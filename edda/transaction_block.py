@@ -11,7 +11,7 @@ from edda.codec.errors import dump_error, load_error
 from edda.codec.json import loads
 from edda.exceptions import NonDeterminismError, StorageError, TransactionLostError
 from edda.run import Run
-from edda.steps import StepCall, call_step
+from edda.steps import StepCall, call_step, pass_replay
 from edda.storage.records import HistoryRecord
 from edda.storage.writes import StepRecorded
 from edda.types import EventType, JSONObject
@@ -51,6 +51,7 @@ async def _savepoint(run: Run, outer: UnitOfWork) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _fresh(run: Run, call: StepCall) -> AsyncIterator[None]:
+    await pass_replay(run)
     async with run.operation():
         unit = UnitOfWork(run.services.storage)
         try:
@@ -63,7 +64,7 @@ async def _fresh(run: Run, call: StepCall) -> AsyncIterator[None]:
             await run.record_with(unit, run.step(call.step_id, EventType.TRANSACTION_COMMITTED, {}))
         except BaseException as error:
             # It is the block that raises this, not the code in it, so a replay has to be told.
-            fields = {"exception": dump_error(error)} if isinstance(error, Exception) else {}
+            fields: JSONObject = {"exception": dump_error(error)} if isinstance(error, Exception) else {}
             await _undo(run, call, unit, error, fields)
             raise
         await unit.run_callbacks()

@@ -106,12 +106,11 @@ async def test_a_parent_that_died_before_recording_finds_the_child_it_started(ap
         """What the database holds when the process dies just before the step is recorded."""
         storage: Any = app.storage
         async with storage.engine.begin() as connection:
-            for statement in (
-                f"DELETE FROM workflow_history WHERE instance_id = '{parent_id}'",
-                "UPDATE workflow_instances SET status = 'running', output_data = NULL "
-                f"WHERE instance_id = '{parent_id}'",
-            ):
-                await connection.exec_driver_sql(statement)
+            where = f"WHERE instance_id = '{parent_id}'"
+            await connection.exec_driver_sql(f"DELETE FROM workflow_history {where}")
+            await connection.exec_driver_sql(
+                f"UPDATE workflow_instances SET status = 'running', output_data = NULL {where}"
+            )
 
     good, bad = await parent.start(number=1), await parent.start(number=-1)
     first: list[JSONObject] = [await reached(app, good), await reached(app, bad)]

@@ -10,7 +10,7 @@ import pytest
 
 from edda.codec.json import loads
 from edda.context import WorkflowContext
-from edda.creation import Creation, EngineOptions, definition_of
+from edda.creation import AnyWorkflow, Creation, EngineOptions, definition_of
 from edda.exceptions import ShuttingDownError
 from edda.hooks import HookDispatcher
 from edda.retry import DEFAULT_RETRY_POLICY
@@ -62,7 +62,7 @@ def test_the_row_holds_plain_json_and_the_arguments_come_back_typed(creation: Cr
 def test_a_lease_lasts_as_long_as_the_lock_timeout_allows_and_never_longer_than_usual(
     creation: Creation, given: float | None, decorated: float | None, seconds: float, stored: float | None
 ) -> None:
-    workflow = Workflow(flow, lock_timeout_seconds=decorated)
+    workflow: AnyWorkflow = Workflow(flow, lock_timeout_seconds=decorated)
     new, _ = creation.prepare(workflow, {"day": date(2024, 1, 1)}, leased=True, lock_timeout=given)
 
     assert new.lease is not None
@@ -71,7 +71,7 @@ def test_a_lease_lasts_as_long_as_the_lock_timeout_allows_and_never_longer_than_
 
 
 async def test_a_definition_is_stored_once_per_process(creation: Creation, storage: CountingStorage) -> None:
-    workflow = Workflow(flow)
+    workflow: AnyWorkflow = Workflow(flow)
     for _ in range(3):
         await creation.register_definition(workflow)
 

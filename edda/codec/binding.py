@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from inspect import Parameter
@@ -107,6 +108,19 @@ class FunctionCodec:
         """As :meth:`load_kwargs`, from the texts of the JSON object and its notes."""
         notes = None if types is None else cast("JSONObject", loads(types))
         return self.load_kwargs(Encoded(loads(json), notes))
+
+    def accepts(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Whether the function can be called with these arguments, besides the context.
+
+        >>> async def remind(ctx, text: str) -> None: ...
+        >>> FunctionCodec(remind).accepts(("hello",), {}), FunctionCodec(remind).accepts((), {})
+        (True, False)
+        """
+        try:
+            inspect.signature(self._func).bind(None, *args, **kwargs)
+        except TypeError:
+            return False
+        return True
 
     def required_parameters(self) -> tuple[str, ...]:
         """The parameters, besides the context, that have no default."""
