@@ -41,6 +41,10 @@ class StepIds:
         self.called.add(step_id)
         return step_id
 
+    def prefixed(self, given: str) -> str:
+        """An id chosen by the user, as it is recorded: steps of an activity have its prefix."""
+        return f"{self._prefix}{given}"
+
     def take_given(self, step_id: str) -> bool:
         """Mark an id chosen by the user as called; False if it was called before."""
         if step_id in self.called:

@@ -33,7 +33,9 @@ def call_step(run: Run, base: str, given: str | None = None) -> StepCall:
     ids = ids_here(run)
     if given is None:
         return StepCall(ids.take(base))
-    return StepCall(given, reused=not ids.take_given(given))
+    # Inside an activity it is one of that activity: another call of it may give the same id.
+    step_id = ids.prefixed(given)
+    return StepCall(step_id, reused=not ids.take_given(step_id))
 
 
 class Operation(Protocol[T_co]):

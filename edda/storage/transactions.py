@@ -152,11 +152,22 @@ class DatabaseTransaction:
     async def rollback(self) -> None:
         """Undo everything since the beginning; the next statement begins anew."""
         try:
-            await _uninterrupted(self.session.close())
+            await _uninterrupted(self._close())
         except Exception:  # the connection is broken: the database has rolled back or will
             logger.debug("Rolling back failed", exc_info=True)
         finally:
             self._connection = self._trouble = None
+
+    async def _close(self) -> None:
+        if self._trouble is not None:
+            # Its savepoints may be gone, and one that cannot be rolled back would keep the connection.
+            await self.session.run_sync(self._give_connection_up)
+        await self.session.close()
+
+    def _give_connection_up(self, _session: object) -> None:
+        connection = self._connection
+        if connection is not None and not connection.closed and not connection.invalidated:
+            connection.invalidate()
 
 
 class Savepoint:
