@@ -263,10 +263,11 @@ async def test_outside_an_activity_there_is_no_session(app: EddaApp) -> None:
             texts.append(str(caught.value))
 
     await flow.start()
-    assert texts == 2 * [
+    expected = (
         "ctx.session must be accessed inside a transaction. "
         "Use @activity (default) or async with ctx.transaction()"
-    ]
+    )
+    assert texts == [expected, expected]
 
 
 async def test_a_task_made_in_an_activity_is_outside_of_its_transaction(app: EddaApp) -> None:
