@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Coroutine, Generator
 from typing import Any
 
 import pytest
@@ -309,40 +307,6 @@ async def test_children_that_read_the_storage_do_not_disturb_the_session_of_the_
     assert await rows(app) == ["a", "b", "c"]
 
 
-async def test_code_that_never_asks_for_the_database_holds_none_of_it(apps: Apps) -> None:
-    """Fifty activities at once, far more than the pool has connections."""
-    app = await apps.start(pool_size=5, max_overflow=10, pool_timeout=1)
-    together = asyncio.Barrier(50)
-    in_use: list[int] = []
-
-    @activity
-    async def meet(ctx: WorkflowContext) -> None:
-        await together.wait()
-        in_use.append(connections_in_use(app))
-        assert not storage_of(app).gate.locked()
-        await together.wait()
-
-    @workflow
-    async def flow(ctx: WorkflowContext) -> None:
-        await meet(ctx)
-
-    async with asyncio.timeout(10):
-        await asyncio.gather(*(flow.start() for _ in range(50)))
-    assert len(in_use) == 50
-    assert max(in_use) <= 1  # a probe of the due loop may be under way
-
-
-async def test_fifty_users_of_the_session_share_a_small_pool(apps: Apps) -> None:
-    app = await apps.start(pool_size=2, max_overflow=2, default_retry_policy=ONCE)
-    await create_tables(app)
-
-    names = [f"{number:02}" for number in range(50)]
-    await asyncio.gather(*(put_one.start(name=name) for name in names))
-
-    assert await rows(app) == names
-    await check_nothing_is_held(app)
-
-
 async def test_callbacks_run_after_the_commit_in_order_and_apart_from_each_other(
     app: EddaApp, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -429,66 +393,3 @@ async def test_there_are_no_callbacks_outside_a_transaction(app: EddaApp) -> Non
 
     await flow.start()
     assert texts == ["Cannot register post-commit callback: not in a transaction"]
-
-
-class CancelledAt:
-    """Awaits something and cancels the task when it is suspended for this time."""
-
-    def __init__(self, awaited: Coroutine[Any, Any, Any], suspension: int) -> None:
-        self._awaited = awaited
-        self._left = suspension
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        steps = self._awaited.__await__()
-        result, error = None, None
-        while True:
-            try:
-                yielded = steps.throw(error) if error is not None else steps.send(result)
-            except StopIteration as end:
-                return end.value
-            result, error = None, None
-            self._left -= 1
-            if self._left == 0:
-                task = asyncio.current_task()
-                assert task is not None
-                asyncio.get_running_loop().call_soon(task.cancel)
-            try:
-                result = yield yielded
-            except BaseException as thrown:  # noqa: BLE001 - it belongs to what is awaited
-                error = thrown
-
-    @property
-    def was_cancelled(self) -> bool:
-        return self._left <= 0
-
-
-async def test_an_activity_cancelled_at_any_point_stores_all_or_nothing(
-    app: EddaApp, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A cancellation at each suspension in turn, from the first statement to the end of the commit."""
-    caplog.set_level(logging.WARNING)
-    cancelled: list[bool] = []
-
-    @workflow
-    async def flow(ctx: WorkflowContext, suspension: int) -> str:
-        step = CancelledAt(put_row(ctx, f"{suspension:03}"), suspension)
-        try:
-            await step
-        except asyncio.CancelledError:
-            return "cancelled"
-        finally:
-            cancelled.append(step.was_cancelled)
-        return "done"
-
-    for suspension in range(1, 200):
-        instance_id = await flow.start(suspension=suspension)
-        await check_nothing_is_held(app)
-        recorded = await steps_of(app, instance_id)
-        stored = f"{suspension:03}" in await rows(app)
-        assert stored == (recorded == [("put_row:1", "ActivityCompleted")]), suspension
-        if not cancelled[-1]:
-            break
-    assert cancelled[-1] is False
-    assert len(cancelled) > 5
-    await put_one.start(name="after")
-    assert "never retrieved" not in caplog.text
