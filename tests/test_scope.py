@@ -10,6 +10,7 @@ from edda.app import EddaApp
 from edda.context import WorkflowContext
 from edda.scope import activity_scope
 from tests.support.apps import result_of
+from tests.support.eventually import eventually
 
 
 async def test_code_of_an_activity_and_its_tasks_belong_to_it_and_the_body_to_none(app: EddaApp) -> None:
@@ -52,4 +53,8 @@ async def test_a_workflow_started_in_an_activity_is_not_inside_it(app: EddaApp) 
         await start(ctx)
 
     await flow.start()
-    assert seen == [True]
+
+    def check() -> None:
+        assert seen == [True]
+
+    await eventually(check)
