@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +63,7 @@ class Execution:
         self.run = run
         self.workflow = workflow
         self.context = WorkflowContext.of_run(run)
-        self.regaining = asyncio.Lock()
+        self.regaining: asyncio.Task[None] | None = None
         self.driver: asyncio.Task[Any] | None = None
         variables = contextvars.copy_context()
         variables.run(current_context.set, self.context)
@@ -71,6 +72,10 @@ class Execution:
             self._body(arguments), context=variables, name=f"edda run {run.instance_id}"
         )
         self._task.add_done_callback(lambda _: run.changed.set())
+
+    def when_body_ends(self, call: Callable[[], None]) -> None:
+        """Call this function when the body has returned or raised, whoever drives it."""
+        self._task.add_done_callback(lambda _: call())
 
     async def _body(self, arguments: dict[str, Any]) -> Any:
         return await self.workflow.func(self.context, **arguments)

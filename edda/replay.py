@@ -100,6 +100,8 @@ class ReplayEngine:
         a transaction block the instance is created with the commit and runs after it.
         """
         context = current_context.get()
+        if context is not None and context.run.services is self._services and context.run.stopped:
+            raise context.run.signal()  # else an activity would fail because its worker stops
         if instance_id is None and context is not None and context.run.services is self._services:
             if (unit := current_unit()) is not None:
                 return self._start_in_unit(workflow, arguments, lock_timeout, unit)
@@ -242,7 +244,11 @@ class ReplayEngine:
             self._dismiss(execution)
             return None
         execution.run.take_lease(claimed.lease)
-        execution.run.note_registered(await self._storage.load_waits(claimed.lease.instance_id))
+        try:
+            execution.run.note_registered(await self._storage.load_waits(claimed.lease.instance_id))
+        except StorageError:
+            self._dismiss(execution)
+            raise
         return execution
 
     async def _replay(self, claimed: ClaimedInstance) -> Execution:
@@ -284,6 +290,7 @@ class ReplayEngine:
         with activated(self):
             execution = Execution(run, workflow, arguments)
         run.regain_lease = lambda: self._regain(execution)
+        execution.when_body_ends(lambda: self._end_parked(execution))
         return execution
 
     async def _drive(self, execution: Execution, *, attempts: int = 0) -> Outcome | Parked:
@@ -295,6 +302,8 @@ class ReplayEngine:
             run.stop(ShuttingDownError(run.instance_id))
         try:
             outcome = await execution.until_settled()
+            # What is being handed back is not to be renewed: that would look like a loss.
+            self.leases.drop(run)
             settled = await self._settlement.settle(execution, outcome, attempts=attempts)
         finally:
             self.leases.drop(run)
@@ -323,22 +332,39 @@ class ReplayEngine:
 
     async def _regain(self, execution: Execution) -> None:
         """Take the lease again for a parked body that moved on by itself."""
+        if execution.regaining is None or execution.regaining.done():
+            execution.regaining = self.spawn(self._take_lease_again(execution))
+        # Shielded: an operation that is cancelled must not leave a lease that nobody drives.
+        await asyncio.shield(execution.regaining)
+
+    def _end_parked(self, execution: Execution) -> None:
+        """A body that ends while it is parked is settled now, not when its wait is due."""
         run = execution.run
-        async with execution.regaining:
-            if execution.driver is not None:
-                await asyncio.wait({execution.driver})
-            if run.leased or run.ended:
-                return
+        if not run.leased and not run.ended:
+            self.spawn(self._regain(execution))
+
+    async def _take_lease_again(self, execution: Execution) -> None:
+        run = execution.run
+        if execution.driver is not None:
+            await asyncio.wait({execution.driver})
+        if run.leased or run.ended:
+            return
+        self._residents.take(run.instance_id)  # from here on nobody else wakes it, or has it make room
+        asked_at = monotonic()
+        try:
             answer = await self._claim(run.instance_id, token=run.lease.token)
-            if run.has_lease():  # a claim of all that is due was faster
-                return
-            self._residents.take(run.instance_id)
             if isinstance(answer, NotClaimable):
                 self._dismiss(execution)
                 return
             run.take_lease(answer.lease)
+            run.trust_lease_from(asked_at)
             run.note_registered(await self._storage.load_waits(run.instance_id))
+        except StorageError as error:
+            run.stop(error)
+        if run.has_lease():
             self.spawn(self._drive(execution))
+        else:
+            self._dismiss(execution)
 
     async def drain(self, timeout: float) -> None:
         """Refuse new work, let runs reach their next step, hand back every lease.
