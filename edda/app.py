@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from edda.cloudevent import Event
 from edda.endpoints.routes import Endpoint
-from edda.exceptions import InvalidEventError
+from edda.exceptions import InvalidEventError, ShuttingDownError
 from edda.handlers import EventHandlers, Handler
 from edda.ids import new_worker_id
 from edda.lifespan import serve_lifespan
@@ -100,6 +100,7 @@ class EddaApp:
         self.storage: StorageProtocol = self._make_storage()
         self._worker: Worker | None = None
         self._starting: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
         self._endpoint = Endpoint(self._accept, max_body_size=lambda: self.max_body_size)
 
     def _make_storage(self) -> StorageProtocol:
@@ -136,6 +137,8 @@ class EddaApp:
         await asyncio.shield(self._starting)
 
     async def _start(self) -> None:
+        if self._stopping is not None:
+            await asyncio.wait({self._stopping})
         self.settings.check_notifications()
         worker = Worker(
             self.settings,
@@ -158,12 +161,21 @@ class EddaApp:
         """Let running workflows reach their next step, hand every lease back, and disconnect.
 
         What has not reached a step after ``drain_seconds`` is cancelled and goes on
-        elsewhere from its last recorded step. Harmless when repeated; the app can be
+        elsewhere from its last recorded step. Harmless when repeated, concurrent callers
+        share one stop, and one that is cancelled does not end it; the app can be
         initialised again afterwards.
         """
+        if self._starting is not None:
+            await asyncio.wait({self._starting})
         worker, self._worker = self._worker, None
         if worker is not None:
-            await worker.stop(self.drain_seconds)
+            self._stopping = asyncio.get_running_loop().create_task(worker.stop(self.drain_seconds))
+            self._stopping.add_done_callback(self._stopped)
+        if self._stopping is not None:
+            await asyncio.shield(self._stopping)
+
+    def _stopped(self, _: object) -> None:
+        self._stopping = None
 
     async def __aenter__(self) -> Self:
         await self.initialize()
@@ -233,6 +245,8 @@ class EddaApp:
                 raise NotImplementedError(f"Unsupported scope type: {other}")
 
     async def _accept(self, events: Sequence[Event]) -> None:
+        if self._stopping is not None:
+            raise ShuttingDownError
         await self.initialize()  # servers without lifespan, mounted apps
         await self._require_worker().ingest.accept(events)
 

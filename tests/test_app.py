@@ -125,6 +125,42 @@ async def test_an_orderly_stop_leaves_no_warning(apps: Apps, caplog: pytest.LogC
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
+async def test_an_initialisation_during_the_shutdown_follows_it(apps: Apps) -> None:
+    app = await apps.start()
+    stopping = asyncio.create_task(app.shutdown())
+    await eventually(lambda: _check(app.replay_engine is None))
+
+    await app.initialize()
+
+    assert stopping.done()
+    assert await result_of(app, await noting.start(text="a")) == "a"
+
+
+async def test_a_shutdown_during_the_initialisation_follows_it(apps: Apps) -> None:
+    app = apps.make()
+    before = asyncio.all_tasks()
+    starting = asyncio.create_task(app.initialize())
+    await eventually(lambda: _check(app._starting is not None))
+
+    await app.shutdown()
+    await starting
+
+    assert app.replay_engine is None
+    assert asyncio.all_tasks() - before <= {starting}
+
+
+async def test_a_second_caller_of_shutdown_returns_when_the_app_has_stopped(apps: Apps) -> None:
+    app = await apps.start()
+    first = asyncio.create_task(app.shutdown())
+    await eventually(lambda: _check(app.replay_engine is None))
+
+    await app.shutdown()
+
+    with pytest.raises(StorageError, match="not open"):
+        await app.storage.append_history("i", "s", "ActivityCompleted", {})
+    await first
+
+
 async def test_a_parked_instance_goes_on_after_the_next_initialisation(apps: Apps) -> None:
     app = await apps.start()
     instance_id = await napping.start(seconds=0.3)
