@@ -79,27 +79,31 @@ def gather(
 async def _gather(waiting: deque[Awaitable[Any]], limit: int, *, return_exceptions: bool) -> list[Any]:
     tasks: list[asyncio.Future[Any]] = []
     running: set[asyncio.Future[Any]] = set()
+    ended: asyncio.Queue[asyncio.Future[Any]] = asyncio.Queue()
     try:
         while waiting or running:
             while waiting and len(running) < limit:
                 started = asyncio.ensure_future(waiting.popleft())
                 started.add_done_callback(error_of)
+                started.add_done_callback(ended.put_nowait)
                 tasks.append(started)
                 running.add(started)
-            done, running = await _wait_for_one(running)
-            for task in tasks:
-                if task in done and (not return_exceptions or isinstance(error_of(task), WorkflowSignal)):
-                    task.result()
+            task = await _next_ended(ended, running)
+            running.discard(task)
+            error = error_of(task)
+            if not return_exceptions or isinstance(error, WorkflowSignal):
+                task.result()
     finally:
         close_unstarted(waiting)
     return [error_of(task) or task.result() for task in tasks]
 
 
-async def _wait_for_one(
-    running: set[asyncio.Future[Any]],
-) -> tuple[set[asyncio.Future[Any]], set[asyncio.Future[Any]]]:
+async def _next_ended(
+    ended: asyncio.Queue[asyncio.Future[Any]], running: set[asyncio.Future[Any]]
+) -> asyncio.Future[Any]:
+    # Not asyncio.wait: for thousands of branches it would go through all of them at each end.
     try:
-        return await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        return await ended.get()
     except asyncio.CancelledError:
         for task in running:
             task.cancel()

@@ -12,7 +12,7 @@ import pytest
 from edda import RetryExhaustedError, RetryPolicy, WorkflowContext, activity, gather, sleep, workflow
 from edda.app import EddaApp
 from tests.support.apps import always_replay, result_of, steps_of
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, pause
 
 LONG = 3600.0
 calls: list[str] = []
@@ -155,3 +155,21 @@ async def _has_steps(app: EddaApp, instance_id: str, count: int) -> None:
 
 def _assert(condition: bool) -> None:
     assert condition
+
+
+async def test_the_end_of_one_branch_costs_the_same_however_many_are_under_way() -> None:
+    class Counting(asyncio.Future[int]):
+        callbacks = 0
+
+        def add_done_callback(self, *args: Any, **kwargs: Any) -> None:
+            self.callbacks += 1
+            super().add_done_callback(*args, **kwargs)
+
+    futures = [Counting() for _ in range(50)]
+    together = asyncio.create_task(gather(*futures))
+    for number, future in enumerate(futures):
+        await pause(0)
+        future.set_result(number)
+
+    assert await together == list(range(50))
+    assert max(future.callbacks for future in futures) <= 3
