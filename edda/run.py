@@ -44,12 +44,16 @@ class Services:
 
 @dataclass(slots=True)
 class PendingWait:
-    """A wait the body has reached; ``due`` is a monotonic instant, None while it is not known."""
+    """A wait the body has reached; ``due`` is a monotonic instant, None while it is not known.
+
+    A ``held`` one keeps its own time, whatever row there is for the same step.
+    """
 
     wait: NewWait
     registered: bool
     done: asyncio.Future[None]
     due: float | None = None
+    held: bool = False
 
 
 class Run:
@@ -76,6 +80,7 @@ class Run:
         self.closed = False
         self.regain_lease: Callable[[], Awaitable[None]] | None = None
         self._open_waits = {wait.activity_id: wait for wait in waits}
+        self._silenced: set[str] = set()
         self.take_lease(lease)
 
     @property
@@ -242,6 +247,7 @@ class Run:
 
         A wait that an earlier run registered keeps its due time.
         """
+        self.check()
         known = self._open_waits.pop(wait.activity_id, None)
         pending = PendingWait(wait, known is not None, asyncio.get_running_loop().create_future())
         if known is not None:
@@ -274,7 +280,7 @@ class Run:
         self.check()
         done = asyncio.get_running_loop().create_future()
         due = monotonic() + (wait.seconds or 0.0)
-        self.pending[wait.activity_id] = PendingWait(wait, registered=True, done=done, due=due)
+        self.pending[wait.activity_id] = PendingWait(wait, registered=True, done=done, due=due, held=True)
         self.changed.set()
         try:
             await done
@@ -287,7 +293,7 @@ class Run:
             pending = self.pending.get(record.activity_id)
             if pending is None:
                 self._open_waits[record.activity_id] = record
-            else:
+            elif not pending.held:
                 pending.registered = True
                 pending.due = due_instant(record)
 
@@ -300,6 +306,26 @@ class Run:
         """The step was cancelled: should it have left a wait behind, it must not wake the instance."""
         self._open_waits.pop(step_id, None)
         self.abandoned_waits.append(step_id)
+
+    def silence_overdue(self) -> tuple[NewWait, ...]:
+        """Waits whose time has come although nobody waits for them: they would wake a parked run for ever.
+
+        Timers are given up, although this run still knows their time. The attempts of an
+        activity have to stay: they are returned, to be registered without a time.
+        """
+        overdue = [
+            record
+            for record in self._open_waits.values()
+            if record.remaining is not None and record.remaining <= 0
+        ]
+        timers = [record.activity_id for record in overdue if record.kind is not WaitKind.RETRY]
+        self.abandoned_waits += [step_id for step_id in timers if step_id not in self._silenced]
+        self._silenced.update(timers)
+        return tuple(
+            NewWait(record.activity_id, record.kind, data=record.data, replace=True)
+            for record in overdue
+            if record.kind is WaitKind.RETRY
+        )
 
     def give_up_waits_under(self, prefix: str) -> None:
         """As :meth:`give_up_wait`, for what earlier runs left behind under this prefix."""

@@ -6,7 +6,7 @@ import contextlib
 import logging
 
 from edda.codec.errors import dump_error, error_fields
-from edda.codec.json import dumps
+from edda.codec.json import check_size, dumps
 from edda.exceptions import LockLostError, ShuttingDownError, StorageError
 from edda.execution import Completed, Execution, Failed, Outcome, Parked, Stopped
 from edda.hooks import HookDispatcher
@@ -52,14 +52,16 @@ class Settlement:
         run, workflow = execution.run, execution.workflow
         try:
             result = workflow.codec.result.dump(outcome.result, "result")
+            output: JSONObject = {"result": result.json}
+            if result.types:
+                output["types"] = result.types
+            text = dumps(output)
+            check_size(text, f"the result of {workflow.name!r}", limit=run.services.max_payload_bytes)
         except (TypeError, ValueError) as error:
             error.add_note(f"Workflow {workflow.name!r} returned a value that cannot be stored")
             return await self._fail(execution, Failed(error))
-        output: JSONObject = {"result": result.json}
-        if result.types:
-            output["types"] = result.types
         verdict = await self._storage.submit(
-            RunFinished(run.lease, Status.COMPLETED, dumps(output)), within=run.lease_left()
+            RunFinished(run.lease, Status.COMPLETED, text), within=run.lease_left()
         )
         if verdict is Verdict.LEASE_LOST:
             return Stopped(run.lose_lease())
@@ -90,7 +92,8 @@ class Settlement:
     async def _park(self, execution: Execution, outcome: Parked) -> Outcome | ParkedUntil:
         run = execution.run
         run.give_up_lease()
-        write = RunParked(run.lease, outcome.status, outcome.current_activity_id, outcome.waits)
+        waits = (*outcome.waits, *run.silence_overdue())
+        write = RunParked(run.lease, outcome.status, outcome.current_activity_id, waits)
         run.note_all_registered()
         if run.abandoned_waits:  # else they would make it due again and again
             ended = WaitsEnded(run.lease, tuple(run.abandoned_waits))

@@ -169,3 +169,37 @@ def _open(remaining: float) -> WaitRecord:
 
 def _check(condition: bool) -> None:
     assert condition
+
+
+async def test_a_pause_ends_in_its_own_time_whatever_row_there_is_for_its_step() -> None:
+    one = run()
+    async with asyncio.timeout(5), one.operation():
+        pause = asyncio.create_task(one.pause(NewWait("a:1", WaitKind.RETRY, seconds=0.01)))
+        await eventually(lambda: _check("a:1" in one.pending))
+        one.note_registered([WaitRecord("a:1", WaitKind.RETRY, None, None, None)])
+        due = one.next_due()
+        pause.cancel()
+    assert due is not None
+
+
+async def test_a_run_that_was_stopped_reaches_no_further_wait() -> None:
+    one = run()
+    async with one.operation():
+        one.stop(LockLostError("i"))
+        with pytest.raises(WorkflowSignal):
+            async with asyncio.timeout(5):
+                await one.wait(timer())
+
+
+def test_overdue_rows_that_nobody_waits_for_are_silenced_when_the_run_parks() -> None:
+    one = run(
+        waits=[
+            WaitRecord("a:1", WaitKind.RETRY, -1.0, None, '{"n": 1}'),
+            WaitRecord("sleep:1", WaitKind.TIMER, 0.0, None, None),
+            WaitRecord("sleep:2", WaitKind.TIMER, 9.0, None, None),
+        ]
+    )
+    kept = one.silence_overdue()
+    assert kept == (NewWait("a:1", WaitKind.RETRY, data='{"n": 1}', replace=True),)
+    assert one.abandoned_waits == ["sleep:1"]
+    assert one.open_wait("sleep:1") is not None

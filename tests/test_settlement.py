@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from edda import WorkflowContext, activity, sleep, workflow
+from edda import RetryPolicy, WorkflowContext, activity, sleep, workflow
 from edda.app import EddaApp
 from edda.exceptions import LockLostError
 from tests.support.apps import Apps, instance, reached, steps_of
+from tests.support.eventually import eventually
 from tests.support.statements import counted
 
 
@@ -144,3 +145,28 @@ async def _freeze(app: EddaApp) -> None:
     worker = app._require_worker()
     await worker._leases.stop()
     await worker._due.stop()
+
+
+async def test_an_activity_that_sleeps_in_a_later_attempt_is_not_woken_before_its_time(app: EddaApp) -> None:
+    attempts: list[int] = []
+
+    @activity(retry_policy=RetryPolicy(initial_interval=0.01))
+    async def late_sleeper(ctx: WorkflowContext) -> None:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise OSError
+        await sleep(ctx, 3600)
+
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        await late_sleeper(ctx)
+
+    async def quiet() -> None:
+        record = await app.storage.load_instance(instance_id)
+        assert record is not None
+        assert record.due_at is not None
+        assert (record.due_at - record.started_at).total_seconds() > 60
+
+    instance_id = await flow.start()
+    await eventually(quiet)
+    assert len(await app.storage.load_waits(instance_id)) == 2
