@@ -11,7 +11,7 @@ from edda.arguments import check_arguments
 from edda.attempts import Attempts
 from edda.codec.binding import FunctionCodec
 from edda.codec.errors import dump_error, error_fields, load_error
-from edda.codec.json import loads
+from edda.codec.json import check_size, dumps, loads
 from edda.codec.values import Encoded
 from edda.exceptions import RetryExhaustedError, TerminalError, TransactionLostError
 from edda.retry import GiveUp, RetryAfter, RetryPolicy
@@ -80,6 +80,8 @@ class ActivityStep:
     async def perform(self, run: Run) -> Any:
         """Make attempts until one succeeds or the policy gives up; record that outcome."""
         self._stored_input = self._codec.dump_call(self._args, self._kwargs)
+        limit = run.services.max_payload_bytes
+        check_size(dumps(self._stored_input.json), f"the arguments of {self.step_id!r}", limit=limit)
         self._attempts = Attempts(run, self.step_id, durable=current_unit() is None)
         hooks = run.services.hooks
         await hooks.call("on_activity_start", run.instance_id, self.step_id, self.name, False)

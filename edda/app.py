@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from edda.cloudevent import Event
+from edda.codec.json import DEFAULT_MAX_BYTES
 from edda.endpoints.routes import Endpoint
 from edda.exceptions import InvalidEventError, ShuttingDownError
 from edda.handlers import EventHandlers, Handler
@@ -38,9 +39,10 @@ class EddaApp:
     ``max_concurrent_workflows`` (resumed instances run at once), ``event_retry_policy``
     (for ``on_event`` handlers), ``drain_seconds`` (the longest orderly stop),
     ``resident_limit`` (parked runs that stay in memory; 0 replays at every wake-up, to
-    test that workflows can be replayed) and ``strict_replay`` (arguments that differ from
-    the recorded ones are an error, not a warning) are class attributes that an instance
-    or a subclass may override before it is initialised.
+    test that workflows can be replayed), ``strict_replay`` (arguments that differ from
+    the recorded ones are an error, not a warning) and ``max_payload_bytes`` (JSON text of
+    an input, a step or a result; 8 MiB) are class attributes that an instance or a
+    subclass may override before it is initialised.
     """
 
     max_body_size = 1_048_576
@@ -48,6 +50,7 @@ class EddaApp:
     drain_seconds = 10.0
     event_retry_policy: RetryPolicy | None = None
     strict_replay = False
+    max_payload_bytes = DEFAULT_MAX_BYTES
     resident_limit = 1000
 
     def __init__(
@@ -149,6 +152,7 @@ class EddaApp:
             event_workflow=self._event_workflow,
             concurrency=self.max_concurrent_workflows,
             strict_replay=self.strict_replay,
+            max_payload_bytes=self.max_payload_bytes,
             resident_limit=self.resident_limit,
         )
         await worker.start()

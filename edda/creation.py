@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from edda.codec.json import dumps
+from edda.codec.json import check_size, dumps
 from edda.exceptions import ShuttingDownError
 from edda.ids import new_instance_id
 from edda.run import Services
@@ -49,12 +49,15 @@ class Creation:
         """Check the arguments; returns the instance to be stored and the arguments as the body sees them.
 
         Raises ``TypeError`` or pydantic's ``ValidationError`` for arguments that do not
-        fit, and :class:`ShuttingDownError` once the engine drains.
+        fit, :class:`~edda.exceptions.PayloadTooLargeError` for too many bytes, and
+        :class:`ShuttingDownError` once the engine drains.
         """
         if self.closed:
             raise ShuttingDownError
         stored = workflow.codec.dump_kwargs(arguments)
         loaded = workflow.codec.load_kwargs(stored)
+        text = dumps(stored.json)
+        check_size(text, f"the input of {workflow.name!r}", limit=self._services.max_payload_bytes)
         instance_id = instance_id or new_instance_id(workflow.name)
         timeout = workflow.lock_timeout_seconds if lock_timeout is None else lock_timeout
         lease = (
@@ -65,7 +68,7 @@ class Creation:
             workflow.name,
             workflow.source_hash,
             self._options.service_name,
-            dumps(stored.json),
+            text,
             lock_timeout_seconds=timeout,
             lease=lease,
             input_types=dumps(stored.types) if stored.types else None,

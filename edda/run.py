@@ -28,6 +28,12 @@ from edda.unit_of_work import UnitOfWork, current_unit
 
 logger = logging.getLogger(__name__)
 
+# What carries an exception, whose parts are bounded already when it becomes JSON: the limit
+# of a user must not make a failure unrecordable.
+_ALWAYS_RECORDED = frozenset(
+    {EventType.ACTIVITY_FAILED, EventType.TRANSACTION_ROLLED_BACK, EventType.CHILD_WORKFLOW_STARTED}
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -175,7 +181,8 @@ class Run:
     ) -> StepRecorded:
         """The write that records a step; raises ``PayloadTooLargeError`` if it is over the limit."""
         text = dumps(event_data)
-        check_size(text, f"step {step_id!r}", limit=self.services.max_payload_bytes)
+        if event_type not in _ALWAYS_RECORDED:
+            check_size(text, f"step {step_id!r}", limit=self.services.max_payload_bytes)
         return StepRecorded(self.lease, step_id, event_type, text, ends_wait)
 
     async def record(self, step: StepRecorded) -> HistoryRecord | None:

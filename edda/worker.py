@@ -35,6 +35,7 @@ class Worker:
         event_workflow: EventWorkflow,
         concurrency: int,
         strict_replay: bool,
+        max_payload_bytes: int,
         resident_limit: int,
     ) -> None:
         self._settings = settings
@@ -47,6 +48,7 @@ class Worker:
             default_retry_policy=settings.default_retry_policy or DEFAULT_RETRY_POLICY,
             threads=self._threads,
             strict_replay=strict_replay,
+            max_payload_bytes=max_payload_bytes,
         )
         self.engine = ReplayEngine(
             services,

@@ -20,6 +20,17 @@ FAREWELL_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
 
+# A session that is open for longer may be waiting for the very write that waits for it.
+GATE_SECONDS = 5.0
+_GATE_BUSY = (
+    "a transaction of this process keeps SQLite, which has one writer, to itself; "
+    "an activity or block that has used ctx.session must not wait for other tasks that write"
+)
+
+
+class GateBusyError(Exception):
+    """The writer had no turn: a user's transaction has been open for too long."""
+
 
 class Committer(ABC):
     """Runs one function of a connection at a time, each in a transaction of its own."""
@@ -135,8 +146,15 @@ class ThreadCommitter(Committer):
         self._connection: Connection | None = None
 
     async def commit(self, job: Job[T], *, cut_after: float | None = None) -> T:
-        async with self._gate:
+        try:
+            async with asyncio.timeout(GATE_SECONDS):
+                await self._gate.acquire()
+        except TimeoutError:
+            raise GateBusyError(_GATE_BUSY) from None
+        try:
             return await self._in_thread(lambda: self._transact(job))
+        finally:
+            self._gate.release()
 
     def _transact(self, job: Job[T]) -> T:
         if self._connection is None:

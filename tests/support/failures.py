@@ -60,5 +60,5 @@ class Closed(Exception):
 
 
 class Group(ExceptionGroup[Exception]):
-    def derive(self, excs: Any) -> Group:
+    def derive(self, excs: Any) -> Any:
         return Group(self.message, excs)

@@ -38,7 +38,7 @@ from sqlalchemy.util import await_only
 import edda.clock
 from edda.ids import new_worker_id
 from edda.storage.columns import Seconds, UTCDateTime
-from edda.storage.committers import Committer, ThreadCommitter
+from edda.storage.committers import Committer, GateBusyError, ThreadCommitter
 from edda.storage.dialects.base import (
     ContentionError,
     Dialect,
@@ -141,7 +141,7 @@ class SQLiteDialect(Dialect):
         """Nothing to do: the end of the transaction unlocks."""
 
     def classify(self, error: BaseException) -> Failure:
-        if isinstance(error, ContentionError):
+        if isinstance(error, ContentionError | GateBusyError):
             return Failure.CONFLICT
         cause = error.orig if isinstance(error, DBAPIError) else error
         code = getattr(cause, "sqlite_errorcode", 0) & _PRIMARY_CODE
