@@ -140,7 +140,8 @@ class ActivityStep:
             return await self._not_storable(run, error)
         stands = await run.record_with(unit, step)
         if stands is None and unit.parent is None:
-            await unit.run_callbacks()
+            with inside_activity(scope):  # what a callback starts is no step of the body
+                await unit.run_callbacks()
         return _Ending(value=self._codec.result.load(result), stands=stands)
 
     async def _not_storable(self, run: Run, error: Exception) -> _Ending:

@@ -12,8 +12,9 @@ from edda.ids import derived_instance_id
 from edda.run import Run
 from edda.storage.protocol import StorageProtocol
 from edda.storage.records import HistoryRecord
-from edda.storage.writes import Parked
+from edda.storage.writes import DefinitionRegistered, NewInstance, Parked
 from edda.types import EventType, JSONObject, Status
+from edda.unit_of_work import UnitOfWork
 
 StartChild = Callable[[str], Awaitable["Outcome | Parked | None"]]
 
@@ -78,6 +79,18 @@ class ChildStart:
             (_fields(row)["exception"] for row in history if row.event_type is EventType.WORKFLOW_FAILED),
             None,
         )
+
+
+def start_with_commit(
+    unit: UnitOfWork, definition: DefinitionRegistered, new: NewInstance, *, wake: Callable[[], None]
+) -> None:
+    """Have the instance created by the commit of the unit, and looked for after it."""
+    unit.writes += [definition, new]
+
+    async def look() -> None:
+        wake()
+
+    unit.callbacks.append(look)
 
 
 def _failure_of(outcome: Outcome | Parked) -> JSONObject | None:

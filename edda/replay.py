@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from edda.children import ChildStart
+from edda.children import ChildStart, start_with_commit
 from edda.clock import monotonic
 from edda.codec.json import loads
 from edda.context import current_context
@@ -33,7 +33,7 @@ from edda.storage.writes import (
     RunReleased,
 )
 from edda.types import Status
-from edda.unit_of_work import UnitOfWork, current_unit
+from edda.unit_of_work import current_unit
 from edda.workflow import activated, find_workflow, get_all_workflows
 
 logger = logging.getLogger(__name__)
@@ -103,10 +103,13 @@ class ReplayEngine:
         if context is not None and context.run.services is self._services and context.run.stopped:
             raise context.run.signal()  # else an activity would fail because its worker stops
         if instance_id is None and context is not None and context.run.services is self._services:
-            if (unit := current_unit()) is not None:
-                return self._start_in_unit(workflow, arguments, lock_timeout, unit)
-            if activity_scope(context.run) is None:
+            unit, in_body = current_unit(), activity_scope(context.run) is None
+            if in_body:
                 return await self._start_child(context.run, workflow, arguments, lock_timeout)
+            if unit is not None:
+                new, _ = self.creation.prepare(workflow, arguments, lock_timeout=lock_timeout, leased=False)
+                start_with_commit(unit, definition_of(workflow), new, wake=self.wake)
+                return new.instance_id
         new, loaded = self.creation.prepare(
             workflow, arguments, lock_timeout=lock_timeout, leased=True, instance_id=instance_id
         )
@@ -122,35 +125,22 @@ class ReplayEngine:
     async def _start_child(
         self, parent: Run, workflow: AnyWorkflow, arguments: dict[str, Any], lock_timeout: float | None
     ) -> str:
-        self.creation.prepare(
-            workflow, arguments, leased=False
-        )  # wrong arguments are told before anything happens
+        unit = current_unit()
+        # Wrong arguments are told before anything happens.
+        self.creation.prepare(workflow, arguments, leased=False)
 
         async def start(child_id: str) -> Outcome | Parked | None:
             new, loaded = self.creation.prepare(
-                workflow, arguments, lock_timeout=lock_timeout, leased=True, instance_id=child_id
+                workflow, arguments, lock_timeout=lock_timeout, leased=unit is None, instance_id=child_id
             )
-            return await self._run_in_background(workflow, new, loaded)
+            if unit is None:
+                return await self._run_in_background(workflow, new, loaded)
+            start_with_commit(unit, definition_of(workflow), new, wake=self.wake)
+            return Parked(0.0)
 
         call = call_step(parent, f"start_{workflow.name}")
         step = ChildStart(call.step_id, workflow.name, storage=self._storage, start=start)
         return await perform(parent, call, step)
-
-    def _start_in_unit(
-        self,
-        workflow: AnyWorkflow,
-        arguments: dict[str, Any],
-        lock_timeout: float | None,
-        unit: UnitOfWork,
-    ) -> str:
-        new, _ = self.creation.prepare(workflow, arguments, lock_timeout=lock_timeout, leased=False)
-        unit.writes += [definition_of(workflow), new]
-
-        async def wake() -> None:
-            self.wake()
-
-        unit.callbacks.append(wake)
-        return new.instance_id
 
     async def _create_and_run(
         self, workflow: AnyWorkflow, new: NewInstance, arguments: dict[str, Any]

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
 
+from edda.attempts import Attempts
 from edda.codec.errors import dump_error, load_error
 from edda.codec.json import loads
 from edda.exceptions import NonDeterminismError, StorageError, TransactionLostError
 from edda.run import Run
+from edda.scope import ActivityScope, inside_activity
 from edda.steps import StepCall, call_step, pass_replay
 from edda.storage.records import HistoryRecord
 from edda.storage.writes import StepRecorded
@@ -67,7 +69,9 @@ async def _fresh(run: Run, call: StepCall) -> AsyncIterator[None]:
             fields: JSONObject = {"exception": dump_error(error)} if isinstance(error, Exception) else {}
             await _undo(run, call, unit, error, fields)
             raise
-        await unit.run_callbacks()
+        # What a callback starts is no step of the body: no replay calls it.
+        with inside_activity(ActivityScope(run, call.step_id, Attempts(run, call.step_id, durable=False))):
+            await unit.run_callbacks()
 
 
 async def _undo(run: Run, call: StepCall, unit: UnitOfWork, error: BaseException, fields: JSONObject) -> None:

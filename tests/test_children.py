@@ -142,3 +142,50 @@ async def test_a_child_started_in_an_activity_exists_only_if_the_attempt_commits
     await reached(app, child_id)
     assert await app.storage.get_instance(started[0]) is None
     assert (child_id, calls) == (started[1], [1])
+
+
+async def test_a_child_started_in_a_block_of_the_body_is_a_step_of_the_block(app: EddaApp) -> None:
+    always_replay(app)
+    seen: list[str] = []
+
+    @workflow
+    async def parent(ctx: WorkflowContext) -> str:
+        async with ctx.transaction():
+            child_id = await child.start(number=5)
+        seen.append(child_id)
+        await sleep(ctx, 0.05)
+        return child_id
+
+    parent_id = await parent.start()
+    child_id = await result_of(app, parent_id)
+
+    await reached(app, child_id)
+    assert seen == [child_id] * 2
+    assert ("start_child:1", "ChildWorkflowStarted") in await steps_of(app, parent_id)
+    assert calls == [5]
+
+
+async def test_what_a_post_commit_callback_starts_is_no_step_that_a_replay_would_miss(app: EddaApp) -> None:
+    always_replay(app)
+
+    @activity
+    async def tells(ctx: WorkflowContext) -> None:
+        async def after() -> None:
+            await child.start(number=6)
+
+        ctx.register_post_commit(after)
+
+    @workflow
+    async def parent(ctx: WorkflowContext) -> str:
+        await tells(ctx)
+        async with ctx.transaction():
+
+            async def after() -> None:
+                await child.start(number=7)
+
+            ctx.register_post_commit(after)
+        await sleep(ctx, 0.05)
+        return "went on"
+
+    assert await result_of(app, await parent.start()) == "went on"
+    assert calls == [6, 7]
