@@ -47,8 +47,12 @@ class Ingest:
 
         Returns the tasks of those runs. An event that was accepted before changes
         nothing. Raises :class:`InvalidEventError` when an event does not fit the
-        workflow that it would start.
+        workflow that it would start. A caller that is cancelled does not undo what is
+        stored: that is run all the same.
         """
+        return await asyncio.shield(self._engine.spawn(self._accept(events)))
+
+    async def _accept(self, events: Sequence[Event]) -> list[asyncio.Task[Any]]:
         keys = [self._key(event) for event in events]
         planned = [plan for event, key in zip(events, keys, strict=True) for plan in self._plan(event, key)]
         asked_at = monotonic()

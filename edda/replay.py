@@ -367,16 +367,19 @@ class ReplayEngine:
             self._dismiss(execution)
         for execution in list(self._running.values()):
             execution.run.stop(ShuttingDownError(execution.run.instance_id))
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=timeout)
+        await self._until_idle(timeout)
         for execution in list(self._running.values()):
             execution.cancel()
-        if self._tasks:
-            _, stuck = await asyncio.wait(set(self._tasks), timeout=timeout)
-            for task in stuck:
-                logger.warning(
-                    "%s does not end; its instance goes on when its lease expires", task.get_name()
-                )
+        await self._until_idle(timeout)
+        for task in self._tasks:
+            logger.warning("%s does not end; its instance goes on when its lease expires", task.get_name())
+
+    async def _until_idle(self, timeout: float) -> None:
+        deadline = monotonic() + timeout
+        while (
+            self._tasks and (left := deadline - monotonic()) > 0
+        ):  # a task that ends may leave another behind
+            await asyncio.wait(set(self._tasks), timeout=left)
 
 
 def _raise_error(outcome: Outcome | Parked | None) -> None:

@@ -15,7 +15,7 @@ from edda.exceptions import InvalidEventError
 from edda.ingest import arguments_of
 from edda.workflow import Workflow
 from tests.support.apps import Apps
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, pause
 from tests.support.statements import counted
 
 started: list[dict[str, Any]] = []
@@ -179,3 +179,17 @@ def test_a_payload_that_is_no_object_becomes_the_one_parameter() -> None:
 
 def _check(condition: bool) -> None:
     assert condition
+
+
+async def test_a_caller_that_goes_away_does_not_keep_what_is_stored_from_running(app: EddaApp) -> None:
+    placing()
+    caller = asyncio.create_task(app.handle_cloudevent(event({"item": "book"})))
+    await pause(0)  # it has begun to store the event
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+
+    async def check() -> None:
+        assert [each["item"] for each in started] == ["book"]
+
+    await eventually(check, within=5)
