@@ -249,6 +249,11 @@ class Run:
         """The wait that an earlier run left open for this step."""
         return self._open_waits.get(step_id)
 
+    def was_due(self, step_id: str) -> bool:
+        """Whether an earlier run left a wait for this step that was over when this run began."""
+        known = self._open_waits.get(step_id)
+        return known is not None and known.remaining is not None and known.remaining <= 0
+
     async def wait(self, wait: NewWait) -> None:
         """Return when the wait is due; meanwhile the run may park.
 

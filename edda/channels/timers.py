@@ -13,6 +13,7 @@ from edda.steps import StepCall, call_step, check_may_wait, perform
 from edda.storage.records import HistoryRecord
 from edda.storage.writes import NewWait
 from edda.types import EventType, JSONObject, WaitKind, is_number
+from edda.unit_of_work import current_unit
 
 
 class _TimerStep:
@@ -35,7 +36,9 @@ class _TimerStep:
 
     async def perform(self, run: Run) -> None:
         waits = self._at is not None or (self._seconds or 0) > 0
-        if waits:
+        # Inside an activity a wait that is over already costs no attempt.
+        is_over = current_unit() is not None and run.was_due(self._step_id)
+        if waits and not is_over:
             check_may_wait(run, self)
             await run.wait(NewWait(self._step_id, WaitKind.TIMER, seconds=self._seconds, at=self._at))
         expired: JSONObject = {
