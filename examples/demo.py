@@ -332,7 +332,7 @@ def _show_timeline(story: _Story, killed: int) -> None:
 
 def _show_step(step: Step, story: _Story) -> None:
     begun = story.begun[step.order, step.name]
-    note = "" if len(begun) == 1 else f"  (begun in {' and again in '.join(map(str, begun))})"
+    note = "" if len(begun) < 2 else f"  (begun in {' and again in '.join(map(str, begun))})"
     print(f"    {step.time}  process {step.process:<8}{step.name:<20}recorded{note}")
 
 
