@@ -30,7 +30,6 @@ from edda.storage.writes import (
     NewInstance,
     NotClaimable,
     Parked,
-    RunReleased,
 )
 from edda.types import Status
 from edda.unit_of_work import current_unit
@@ -260,20 +259,10 @@ class ReplayEngine:
         return self._execute(run, workflow, arguments)
 
     async def _set_aside(self, claimed: ClaimedInstance, error: Exception) -> Outcome:
-        delay = min(2.0**claimed.attempts, 60.0)
-        instance_id = claimed.lease.instance_id
-        logger.error(
-            "Instance %s could not be resumed (%s: %s); next try in %.0f s",
-            instance_id,
-            type(error).__name__,
-            error,
-            delay,
-            extra={"instance_id": instance_id},
-        )
         try:
-            await self._storage.submit(RunReleased(claimed.lease, delay, f"{type(error).__name__}: {error}"))
+            await self._settlement.set_aside(claimed.lease, error, attempts=claimed.attempts)
         except StorageError:
-            logger.warning("The lease of %s was not handed back; it expires", instance_id)
+            logger.warning("The lease of %s was not handed back; it expires", claimed.lease.instance_id)
         return Stopped(error)
 
     def _execute(self, run: Run, workflow: AnyWorkflow, arguments: dict[str, Any]) -> Execution:

@@ -11,6 +11,7 @@ from edda.exceptions import LockLostError, ShuttingDownError, StorageError
 from edda.execution import Completed, Execution, Failed, Outcome, Parked, Stopped
 from edda.hooks import HookDispatcher
 from edda.storage.protocol import StorageProtocol
+from edda.storage.records import Lease
 from edda.storage.writes import Parked as ParkedUntil
 from edda.storage.writes import RunFinished, RunParked, RunReleased, Verdict, WaitsEnded
 from edda.types import EventType, JSONObject, Status
@@ -112,17 +113,23 @@ class Settlement:
             reason.instance_id = run.instance_id
             await self._storage.submit(RunReleased(run.lease), within=run.lease_left())
             return outcome
+        await self.set_aside(run.lease, reason, attempts=attempts, within=run.lease_left())
+        return outcome
+
+    async def set_aside(
+        self, lease: Lease, reason: Exception, *, attempts: int, within: float | None = None
+    ) -> None:
+        """Hand a lease back for another try, after a delay that grows with the runs that died."""
         delay = min(2.0**attempts, _LONGEST_SET_ASIDE)
+        said = f"{type(reason).__name__}: {reason}"
         logger.error(
             "Instance %s is set aside for %.0f s: %s",
-            run.instance_id,
+            lease.instance_id,
             delay,
-            reason,
-            extra={"instance_id": run.instance_id, "attempts": attempts + 1},
+            said,
+            extra={"instance_id": lease.instance_id, "attempts": attempts + 1},
         )
-        release = RunReleased(run.lease, delay, f"{type(reason).__name__}: {reason}")
-        await self._storage.submit(release, within=run.lease_left())
-        return outcome
+        await self._storage.submit(RunReleased(lease, delay, said), within=within)
 
 
 def _name_instance(error: BaseException, instance_id: str) -> None:
