@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure the step workload and print one table."""
+"""``python -m benchmarks``: measure the workloads and print a table of each."""
 
 from __future__ import annotations
 
@@ -7,40 +7,82 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.cells import Cell, Contender, Database
 from benchmarks.databases import Databases
 from benchmarks.environments import Environment, NotInstalledError, environment
+from benchmarks.events import EVENTS
+from benchmarks.finished import FINISHED
 from benchmarks.measurement import Failure, Measurement, measure
-from benchmarks.plan import ENOUGH_RUNS, Cell, Contender, Database, Plan
-from benchmarks.report import FOLDER, Report, Surroundings
+from benchmarks.messages import MESSAGES
+from benchmarks.page import DOCS, compose
+from benchmarks.parked import PARKED
+from benchmarks.plan import Plan, Workload
+from benchmarks.processes import PROCESSES
+from benchmarks.replay import REPLAYS
+from benchmarks.report import FOLDER, Quiet, Report, Surroundings, look
+from benchmarks.startup import STARTUP
+from benchmarks.steps import STEPS
 from tests.support.reaper import Reaper
 from tests.support.server import ServerUnavailableError
 
+WORKLOADS = {
+    workload.name: workload
+    for workload in (STEPS, MESSAGES, EVENTS, REPLAYS, PARKED, FINISHED, PROCESSES, STARTUP)
+}
 Tools = dict[Contender, Environment | Failure]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = parse_options(argv)
+    load, _, _ = os.getloadavg()  # once: later it tells of the measurements themselves
+    plans = [plan_of(WORKLOADS[name], options) for name in options.workload or WORKLOADS]
+    changed = [run(plan, options, load) for plan in plans if plan.cells() and not options.page]
+    if options.page or any(changed):
+        publish(options)
+
+
+def run(plan: Plan, options: argparse.Namespace, load: float) -> bool:
+    """Measure a workload; returns whether its part of the page changes."""
     reaper = Reaper()
     try:
-        report = asyncio.run(bench(plan_of(options), reaper, options.directory, install=options.install))
+        report = asyncio.run(bench(plan, reaper, options.directory, look(load), install=options.install))
     finally:
         reaper.close()
-    print(f"\n{report.text()}\n")
-    for path in report.write(options.results):
-        print(f"written: {path}")
+    report = replace(report, accept_busy=options.accept_busy)
+    print(f"\n{report.text()}\n\nwritten: {report.write(options.results)}", flush=True)
+    return report.presentable
+
+
+def publish(options: argparse.Namespace) -> None:
+    """Write the page from what complete runs have left."""
+    page = compose([*WORKLOADS.values()], results=options.results)
+    for name in page.unexplained():
+        show(f"benchmarks/reasons.md does not say why marks of {name} are missed\n")
+    print(f"written: {page.write(options.docs)}")
 
 
 def parse_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Durable steps per second.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="What edda does per second, how long it takes and what it costs, beside others.",
+    )
     add = parser.add_argument
-    add("--quick", action="store_true", help="one round of a fifth of the workflows: an indication only")
+    add("workload", nargs="*", type=known, help=f"{', '.join(WORKLOADS)} (default: all)")
+    add("--quick", action="store_true", help="one round of a fifth of the size: an indication only")
     add("--only", action="append", choices=[*Database], help="this database; may be repeated")
     add("--contender", action="append", choices=[*Contender], help="this contender; may be repeated")
-    add("--runs", type=positive, help="rounds to take the median of (default: 3)")
-    add("--workflows", type=positive, help="so many workflows for every contender")
+    loads = [load.name for workload in WORKLOADS.values() for load in workload.loads]
+    add("--load", action="append", choices=loads, help="this load; may be repeated")
+    add("--runs", type=positive, help="rounds to take the median of (default: 3, or 2 where a round is long)")
+    add("--size", type=positive, help="so many workflows or messages for every contender")
     add("--no-install", dest="install", action="store_false", help="leave out peers that are not installed")
+    add(
+        "--page", action="store_true", help="measure nothing; compose the page from the results that are kept"
+    )
+    add("--accept-busy", action="store_true", help="write the page although others use the machine")
     add("--directory", type=Path, help="where the SQLite files go (default: the system's temporary folder)")
     add(
         "--results",
@@ -48,7 +90,14 @@ def parse_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=FOLDER,
         help="where the files go (default: %(default)s)",
     )
+    add("--docs", type=Path, default=DOCS, help="where the page goes (default: %(default)s)")
     return parser.parse_args(argv)
+
+
+def known(name: str) -> str:
+    if name not in WORKLOADS:
+        raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(WORKLOADS)}")
+    return name
 
 
 def positive(text: str) -> int:
@@ -58,35 +107,38 @@ def positive(text: str) -> int:
     return number
 
 
-def plan_of(options: argparse.Namespace) -> Plan:
+def plan_of(workload: Workload, options: argparse.Namespace) -> Plan:
     return Plan(
+        workload,
         databases=[Database(name) for name in options.only or Database],
         contenders=[Contender(name) for name in options.contender or Contender],
-        runs=options.runs or (1 if options.quick else ENOUGH_RUNS),
-        workflows=options.workflows,
+        only=options.load or (),
+        runs=options.runs or (1 if options.quick else workload.runs),
+        size=options.size,
         quick=options.quick,
     )
 
 
-async def bench(plan: Plan, reaper: Reaper, directory: Path | None, *, install: bool) -> Report:
+async def bench(plan: Plan, reaper: Reaper, directory: Path | None, quiet: Quiet, *, install: bool) -> Report:
     """Measure everything that is planned; what cannot be measured keeps its reason."""
     databases = Databases(reaper, directory)
-    load, _, _ = os.getloadavg()
     try:
         tools = {contender: await prepare(contender, install=install) for contender in plan.contenders}
         settings, missing = await describe(plan, databases)
         results: dict[Cell, list[Measurement | Failure]] = {cell: [] for cell in plan.cells()}
-        total = plan.runs * len(results)
-        for number, (run, cell) in enumerate(plan.rounds(), start=1):
-            where = f"{cell.database}, {cell.load.concurrency} at a time, {cell.contender}"
-            show(f"[{number:2}/{total}] run {run}: {where} ({plan.size(cell)} workflows) ... ")
+        rounds = [*plan.rounds()]
+        for number, (run, cell) in enumerate(rounds, start=1):
+            where = f"{cell.database}, {cell.load.name}, {cell.contender}"
+            show(
+                f"[{number:2}/{len(rounds)}] run {run}: {where} ({plan.size_of(cell)} {plan.workload.item}) "
+            )
             result = missing.get(cell.database) or await measure_cell(plan, cell, tools, databases)
-            show(outcome(result) + "\n")
+            show(outcome(plan.workload, result) + "\n")
             results[cell].append(result)
     finally:
         await databases.close()
     versions = {name: tool.versions for name, tool in tools.items() if isinstance(tool, Environment)}
-    return Report(plan, results, Surroundings(settings, versions, load))
+    return Report(plan, results, Surroundings(settings, versions, quiet))
 
 
 async def prepare(contender: Contender, *, install: bool) -> Environment | Failure:
@@ -118,14 +170,16 @@ async def measure_cell(plan: Plan, cell: Cell, tools: Tools, databases: Database
     if isinstance(tool, Failure):
         return tool
     async with databases.fresh(cell.database) as url:
-        return await measure(cell, python=tool.python, url=url, workflows=plan.size(cell))
+        script = plan.workload.scripts[cell.contender]
+        return await measure(cell, script, python=tool.python, url=url, size=plan.size_of(cell))
 
 
-def outcome(result: Measurement | Failure) -> str:
+def outcome(workload: Workload, result: Measurement | Failure) -> str:
     if isinstance(result, Failure):
         return result.reason
     errors = f", {result.errors} errors" if result.errors else ""
-    return f"{result.steps_per_second:,.0f} steps/s in {result.wall_seconds:.1f} s{errors}"
+    pace = "" if result.per_second is None else f"{result.per_second:,.0f} {workload.unit}s/s, "
+    return f"{pace}p50 {result.p50_ms:,.1f} ms, in {result.wall_seconds:.1f} s{errors}"
 
 
 def show(progress: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,8 +12,8 @@ import psutil
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from benchmarks.cells import Database
 from benchmarks.measurement import ASYNC_DRIVERS
-from benchmarks.plan import Database
 from tests.support import mysql_server, postgresql_server
 from tests.support.reaper import Reaper
 from tests.support.server import DatabaseServer
@@ -52,7 +53,7 @@ class Databases:
     async def describe(self, database: Database) -> dict[str, str]:
         """Where the data lies and the settings on which the durability of a commit depends."""
         if database is Database.SQLITE:
-            return {"file_system": file_system(self._directory)}
+            return {"version": sqlite3.sqlite_version, "file_system": file_system(self._directory)}
         async with self.fresh(database) as url:
             return await _settings(database, url)
 

@@ -9,20 +9,20 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.cells import Contender
 from benchmarks.measurement import HERE
-from benchmarks.plan import Contender
 
 ENVIRONMENTS = HERE / ".envs"
 INSTALL_LIMIT = 600.0
 # The distribution that is measured, then what it needs to reach the databases.
 REQUIREMENTS = {
-    Contender.EDDA_FRAMEWORK: ("edda-framework", "asyncpg", "aiomysql", "cryptography"),
+    Contender.EDDA_FRAMEWORK: ("edda-framework", "asyncpg", "aiomysql", "cryptography", "uvicorn"),
     Contender.DBOS: ("dbos",),
 }
 VERSIONS_OF = {
-    Contender.OURS: ("sqlalchemy", "asyncpg", "aiomysql"),
-    Contender.FLOOR: ("sqlalchemy", "asyncpg", "aiomysql"),
-    Contender.EDDA_FRAMEWORK: ("edda-framework", "sqlalchemy", "asyncpg", "aiomysql"),
+    Contender.OURS: ("sqlalchemy", "asyncpg", "aiomysql", "uvicorn", "httpx2"),
+    Contender.FLOOR: ("sqlalchemy", "asyncpg", "aiomysql", "uvicorn", "httpx2"),
+    Contender.EDDA_FRAMEWORK: ("edda-framework", "sqlalchemy", "asyncpg", "aiomysql", "uvicorn"),
     Contender.DBOS: ("dbos", "sqlalchemy", "psycopg"),
 }
 ASK_VERSIONS = """

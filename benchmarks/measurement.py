@@ -6,19 +6,16 @@ import asyncio
 import json
 import os
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.plan import Cell, Contender, Database
+from benchmarks.cells import Cell, Contender, Database
 
 HERE = Path(__file__).parent
-TIME_LIMIT = 300.0
-SCRIPTS = {
-    Contender.OURS: "ours.py",
-    Contender.FLOOR: "floor.py",
-    Contender.EDDA_FRAMEWORK: "edda_framework.py",
-    Contender.DBOS: "dbos_transact.py",
-}
+CONTENDERS = HERE / "contenders"
+# Most of it is for filling a database; the loads that may wait too long have limits of their own.
+TIME_LIMIT = 600.0
 ASYNC_DRIVERS = {
     Database.SQLITE: "sqlite+aiosqlite",
     Database.POSTGRESQL: "postgresql+asyncpg",
@@ -30,17 +27,28 @@ PLAIN_URLS = {Contender.OURS, Contender.DBOS}
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What a contender reports of one run; times of workflows in milliseconds, CPU of its process alone."""
+    """What a contender reports of one run; times of items in milliseconds, CPU of its process alone."""
 
-    workflows: int
+    size: int
     completed: int
-    steps_per_second: float
+    per_second: float | None
+    """None under a load whose items come at a pace of their own: its figure is the latency."""
     p50_ms: float
     p99_ms: float
     wall_seconds: float
     cpu_seconds: float
+    cpu_us_each: float
     errors: int
     first_error: str | None
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Further figures, which only some loads have, under the names of their columns."""
+
+    @property
+    def speed(self) -> float:
+        """What ratios are made of: more is better."""
+        if self.per_second is None:
+            return 1000 / self.p50_ms if self.p50_ms else 0.0
+        return self.per_second
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +58,12 @@ class Failure:
     reason: str
 
 
-async def measure(cell: Cell, *, python: Path, url: str, workflows: int) -> Measurement | Failure:
+async def measure(cell: Cell, script: str, *, python: Path, url: str, size: int) -> Measurement | Failure:
     """Run the contender's script with its own interpreter against an empty database."""
-    script = HERE / "contenders" / SCRIPTS[cell.contender]
-    arguments = (url_for(cell, url), workflows, cell.load.steps, cell.load.concurrency)
+    arguments = (url_for(cell, url), size, *cell.load.arguments)
     with tempfile.TemporaryDirectory(prefix="edda-bench-") as directory:
         process = await asyncio.create_subprocess_exec(
-            *(str(part) for part in (python, script, *arguments)),
+            *(str(part) for part in (python, CONTENDERS / script, *arguments)),
             cwd=directory,
             env=_environment(cell.contender),
             stdin=asyncio.subprocess.DEVNULL,

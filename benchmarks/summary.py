@@ -6,57 +6,39 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from benchmarks.cells import Cell, Contender
+from benchmarks.marks import Beside, Figure, Judgement, Mark, Ratio
 from benchmarks.measurement import Failure, Measurement
-from benchmarks.plan import ALONE, CROWD, Cell, Contender, Database, Load
+from benchmarks.plan import PEERS
 
 Results = Mapping[Cell, Sequence[Measurement | Failure]]
-
-PEERS = (Contender.EDDA_FRAMEWORK, Contender.DBOS)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """One contender on one database under one load: medians of the runs that gave figures.
 
-    ``ratios`` are steps/s divided by those of another contender in the same round.
+    ``ratios`` say how many times faster it was than another contender in the same round.
+    ``slowest`` and ``fastest`` are of ``per_second``, or where there is none, of ``p50_ms``.
     """
 
     cell: Cell
-    workflows: int
+    size: int
     runs: int
-    steps_per_second: float
+    per_second: float | None
     slowest: float
     fastest: float
     p50_ms: float
     p99_ms: float
+    figures: Mapping[str, float]
     cpu_seconds: float
-    cpu_us_per_step: float
+    cpu_us_each: float
     errors: int
     first_error: str | None
     ratios: Mapping[Contender, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """The least ratio that edda has to reach against another contender."""
-
-    database: Database
-    load: Load
-    against: Contender
-    least: float
-
-
-def _marks(database: Database, load: Load, **least: float) -> list[Mark]:
-    return [Mark(database, load, Contender[name], ratio) for name, ratio in least.items()]
-
-
-MARKS = (
-    *_marks(Database.SQLITE, CROWD, EDDA_FRAMEWORK=100, DBOS=60, FLOOR=0.4),
-    *_marks(Database.SQLITE, ALONE, EDDA_FRAMEWORK=8, DBOS=8, FLOOR=0.6),
-    *_marks(Database.POSTGRESQL, CROWD, EDDA_FRAMEWORK=60, DBOS=60, FLOOR=0.5),
-    *_marks(Database.POSTGRESQL, ALONE, EDDA_FRAMEWORK=8, DBOS=8, FLOOR=0.6),
-    *_marks(Database.MYSQL, CROWD, FLOOR=0.4),
-)
+Lines = Sequence[Line | tuple[Cell, Failure]]
 
 
 def summarise(results: Results) -> list[Line | tuple[Cell, Failure]]:
@@ -73,28 +55,35 @@ def summarise(results: Results) -> list[Line | tuple[Cell, Failure]]:
 
 
 def _line(cell: Cell, good: Sequence[Measurement], bad: Sequence[Failure], results: Results) -> Line:
-    speeds = [run.steps_per_second for run in good]
+    speeds = [run.per_second for run in good if run.per_second is not None]
+    by_speed = sorted(good, key=lambda run: run.speed)
     messages = [run.first_error for run in good if run.first_error] + [failure.reason for failure in bad]
     return Line(
         cell=cell,
-        workflows=good[0].workflows,
+        size=good[0].size,
         runs=len(good),
-        steps_per_second=median(speeds),
-        slowest=min(speeds),
-        fastest=max(speeds),
+        per_second=median(speeds) if speeds else None,
+        slowest=_shown_speed(by_speed[0]),
+        fastest=_shown_speed(by_speed[-1]),
         p50_ms=median(run.p50_ms for run in good),
         p99_ms=median(run.p99_ms for run in good),
+        figures=_figures(good),
         cpu_seconds=median(run.cpu_seconds for run in good),
-        cpu_us_per_step=median(_cpu_us_per_step(run, cell.load) for run in good),
+        cpu_us_each=median(run.cpu_us_each for run in good),
         errors=sum(run.errors for run in good) + len(bad),
         first_error=messages[0] if messages else None,
         ratios=_ratios(cell, results),
     )
 
 
-def _cpu_us_per_step(run: Measurement, load: Load) -> float:
-    steps = run.completed * load.steps
-    return run.cpu_seconds / steps * 1e6 if steps else 0.0
+def _figures(runs: Sequence[Measurement]) -> dict[str, float]:
+    """Medians of the further figures, each of the runs that have it."""
+    names = dict.fromkeys(name for run in runs for name in run.figures)
+    return {name: median(run.figures[name] for run in runs if name in run.figures) for name in names}
+
+
+def _shown_speed(run: Measurement) -> float:
+    return run.p50_ms if run.per_second is None else run.per_second
 
 
 def _ratios(cell: Cell, results: Results) -> dict[Contender, float]:
@@ -105,45 +94,64 @@ def _ratios(cell: Cell, results: Results) -> dict[Contender, float]:
         if other is cell.contender:
             continue
         shared = [
-            mine.steps_per_second / their.steps_per_second
+            mine.speed / their.speed
             for mine, their in zip(results[cell], theirs, strict=False)
-            if isinstance(mine, Measurement) and isinstance(their, Measurement) and their.steps_per_second
+            if isinstance(mine, Measurement) and isinstance(their, Measurement) and their.speed
         ]
         if shared:
             ratios[other] = median(shared)
     return ratios
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """A mark and the ratio that was measured for it; None: one of the two sides has no figure.
-
-    However fast it was, a run of edda with an error meets nothing.
-    """
-
-    mark: Mark
-    ratio: float | None
-    errors: int = 0
-
-    @property
-    def met(self) -> bool:
-        return self.ratio is not None and self.ratio >= self.mark.least and not self.errors
-
-
-def judge(lines: Sequence[Line | tuple[Cell, Failure]], marks: Sequence[Mark] = MARKS) -> list[Judgement]:
-    """Every mark of the databases and loads that were measured, with the ratio reached."""
-    planned = {(_cell(line).database, _cell(line).load) for line in lines}
+def judge(results: Results, marks: Sequence[Mark]) -> list[Judgement]:
+    """Every mark of the databases and loads that were measured, with what was reached."""
+    planned = {(cell.database, cell.load) for cell in results}
     ours = {
-        line.cell: line for line in lines if isinstance(line, Line) and line.cell.contender is Contender.OURS
+        line.cell: line
+        for line in summarise(results)
+        if isinstance(line, Line) and line.cell.contender is Contender.OURS
     }
     judgements = []
     for mark in marks:
         if (mark.database, mark.load) in planned:
             line = ours.get(Cell(mark.database, mark.load, Contender.OURS))
-            ratio, errors = (line.ratios.get(mark.against), line.errors) if line else (None, 0)
-            judgements.append(Judgement(mark, ratio, errors))
+            judgements.append(
+                Judgement(mark, _reached(mark, line, results), line.errors) if line else Judgement(mark, None)
+            )
     return judgements
 
 
-def _cell(line: Line | tuple[Cell, Failure]) -> Cell:
-    return line.cell if isinstance(line, Line) else line[0]
+def _reached(mark: Mark, line: Line, results: Results) -> float | None:
+    if isinstance(mark, Ratio):
+        return line.ratios.get(mark.against)
+    if isinstance(mark, Beside):
+        return _beside(mark, results)
+    return figure_of_line(line, mark.figure)
+
+
+def figure_of_line(line: Line, figure: Figure) -> float | None:
+    """A figure of a line by its name."""
+    named = {Figure.RATE: line.per_second, Figure.P50: line.p50_ms, Figure.P99: line.p99_ms}
+    return named[figure] if figure in named else line.figures.get(figure)
+
+
+def _beside(mark: Beside, results: Results) -> float | None:
+    """The median of the ratios of each round."""
+    pairs = zip(
+        results[Cell(mark.database, mark.load, Contender.OURS)],
+        results.get(Cell(mark.database, mark.other, Contender.OURS), ()),
+        strict=False,
+    )
+    figures = [
+        (_figure_of_run(one, mark.figure), _figure_of_run(other, mark.figure))
+        for one, other in pairs
+        if isinstance(one, Measurement) and isinstance(other, Measurement)
+    ]
+    ratios = [one / other for one, other in figures if one is not None and other]
+    return median(ratios) if ratios else None
+
+
+def _figure_of_run(run: Measurement, figure: Figure) -> float | None:
+    if figure is Figure.COST:
+        return 1 / run.speed if run.speed else None
+    return run.figures.get(figure)

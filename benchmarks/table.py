@@ -4,71 +4,96 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.cells import Cell, Contender
 from benchmarks.measurement import Failure
-from benchmarks.plan import Cell, Contender
-from benchmarks.summary import Judgement, Line
+from benchmarks.plan import Workload
+from benchmarks.summary import Line, Lines
 
-HEADER = (
-    "database",
-    "clients",
-    "contender",
-    "workflows",
-    "runs",
-    "steps/s",
-    "slowest-fastest",
-    "p50 ms",
-    "p99 ms",
-    "CPU s",
-    "CPU us/step",
-    "errors",
-    "x edda-framework",
-    "x dbos",
-    "of the floor",
-)
-TEXT_COLUMNS = {0, 2}
+TEXT_COLUMNS = {0, 1, 2}
 NOTHING = "-"
 
-
-def rows(lines: Sequence[Line | tuple[Cell, Failure]]) -> list[tuple[str, ...]]:
-    """The cells of the table as text; a contender without figures has its reason among the notes."""
-    return [_figures(line) if isinstance(line, Line) else _nothing(line[0]) for line in lines]
+Row = tuple[str, ...]
 
 
-def _figures(line: Line) -> tuple[str, ...]:
-    floor = line.ratios.get(Contender.FLOOR)
+def header(workload: Workload, figures: Sequence[str] = ()) -> Row:
+    """The names of the columns; ``figures`` are those that only some loads have."""
     return (
-        line.cell.database.value,
-        str(line.cell.load.concurrency),
-        line.cell.contender.value,
-        str(line.workflows),
-        str(line.runs),
-        f"{line.steps_per_second:,.0f}",
-        f"{line.slowest:,.0f}-{line.fastest:,.0f}",
-        f"{line.p50_ms:,.1f}",
-        f"{line.p99_ms:,.1f}",
-        f"{line.cpu_seconds:.2f}",
-        f"{line.cpu_us_per_step:,.0f}",
-        str(line.errors),
-        _times(line.ratios.get(Contender.EDDA_FRAMEWORK)),
-        _times(line.ratios.get(Contender.DBOS)),
-        NOTHING if floor is None else f"{floor:.1%}",
+        "database",
+        "load",
+        "contender",
+        workload.item,
+        "runs",
+        f"{workload.unit}s/s",
+        "slowest-fastest",
+        "p50 ms",
+        "p99 ms",
+        *figures,
+        "CPU s",
+        f"CPU us/{workload.unit}",
+        "errors",
+        "x edda-framework",
+        "x dbos",
+        "of the floor",
     )
 
 
-def _times(ratio: float | None) -> str:
-    return NOTHING if ratio is None else f"{ratio:,.1f}"
+def rows(workload: Workload, lines: Lines) -> list[Row]:
+    """Header and lines as text; a contender without figures has its reason among the notes.
+
+    A figure that no line has gets no column.
+    """
+    further = [*dict.fromkeys(name for line in lines if isinstance(line, Line) for name in line.figures)]
+    names = header(workload, further)
+    return [
+        names,
+        *(
+            _figures(line, further) if isinstance(line, Line) else _nothing(line[0], len(names))
+            for line in lines
+        ),
+    ]
 
 
-def _nothing(cell: Cell) -> tuple[str, ...]:
-    start = (cell.database.value, str(cell.load.concurrency), cell.contender.value)
-    return (*start, *[NOTHING] * (len(HEADER) - len(start)))
+def _figures(line: Line, further: Sequence[str]) -> Row:
+    digits = 1 if line.per_second is None else 0
+    return (
+        line.cell.database.value,
+        line.cell.load.name,
+        line.cell.contender.value,
+        str(line.size),
+        str(line.runs),
+        _number(line.per_second, 0),
+        f"{line.slowest:,.{digits}f}-{line.fastest:,.{digits}f}",
+        _number(line.p50_ms, 1),
+        _number(line.p99_ms, 1),
+        *(_number(line.figures.get(name), 2) for name in further),
+        _number(line.cpu_seconds, 2),
+        _number(line.cpu_us_each, 0),
+        str(line.errors),
+        _number(line.ratios.get(Contender.EDDA_FRAMEWORK), 1),
+        _number(line.ratios.get(Contender.DBOS), 1),
+        _share(line.ratios.get(Contender.FLOOR)),
+    )
 
 
-def as_text(table: Sequence[tuple[str, ...]]) -> str:
+def _number(value: float | None, digits: int) -> str:
+    return NOTHING if value is None else f"{value:,.{digits}f}"
+
+
+def _share(ratio: float | None) -> str:
+    return NOTHING if ratio is None else f"{ratio:.1%}"
+
+
+def _nothing(cell: Cell, columns: int) -> Row:
+    start = (cell.database.value, cell.load.name, cell.contender.value)
+    return (*start, *[NOTHING] * (columns - len(start)))
+
+
+def as_text(table: Sequence[Row]) -> str:
     """Columns aligned by spaces, with an empty line between databases and loads."""
-    widths = [max(len(row[column]) for row in (HEADER, *table)) for column in range(len(HEADER))]
-    lines = [_aligned(HEADER, widths), "  ".join("-" * width for width in widths)]
-    for previous, row in zip([None, *table], table, strict=False):
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    names, *figures = table
+    lines = [_aligned(names, widths), "  ".join("-" * width for width in widths)]
+    for previous, row in zip([None, *figures], figures, strict=False):
         if previous is not None and previous[:2] != row[:2]:
             lines.append("")
         lines.append(_aligned(row, widths))
@@ -82,33 +107,14 @@ def _aligned(row: tuple[str, ...], widths: Sequence[int]) -> str:
     ).rstrip()
 
 
-def as_markdown(table: Sequence[tuple[str, ...]]) -> str:
+def as_markdown(table: Sequence[Row]) -> str:
     """The same table for a page of the documentation."""
-    rule = ["---" if column in TEXT_COLUMNS else "---:" for column in range(len(HEADER))]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (HEADER, rule, *table))
+    names, *figures = table
+    rule = ["---" if column in TEXT_COLUMNS else "---:" for column in range(len(names))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (names, rule, *figures))
 
 
-def marks(judgements: Sequence[Judgement]) -> list[str]:
-    """One line per mark: whether it is met, what was reached, what is asked."""
-    return [_mark(judgement) for judgement in judgements]
-
-
-def _mark(judgement: Judgement) -> str:
-    mark = judgement.mark
-    where = f"{mark.database}, {mark.load.concurrency} at a time, against {mark.against}"
-    asked = _ratio(mark.least, mark.against)
-    if judgement.ratio is None:
-        return f"[not measured] {where}: asked {asked}"
-    verdict = "met" if judgement.met else "missed"
-    errors = f" with {judgement.errors} errors" if judgement.errors else ""
-    return f"[{verdict}] {where}: {_ratio(judgement.ratio, mark.against)}{errors} (asked {asked})"
-
-
-def _ratio(ratio: float, against: Contender) -> str:
-    return f"{ratio:.0%}" if against is Contender.FLOOR else f"{ratio:,.1f}x"
-
-
-def remarks(lines: Sequence[Line | tuple[Cell, Failure]]) -> list[str]:
+def remarks(lines: Lines) -> list[str]:
     """The reasons for what is missing and the first of the errors that were counted."""
     found = [_remark(line) for line in lines]
     return list(dict.fromkeys(remark for remark in found if remark))
@@ -121,4 +127,4 @@ def _remark(line: Line | tuple[Cell, Failure]) -> str | None:
 
 
 def _place(cell: Cell) -> str:
-    return f"{cell.contender} on {cell.database} with {cell.load.concurrency} clients"
+    return f"{cell.contender} on {cell.database}, {cell.load.name}"

@@ -30,8 +30,8 @@ async def test_every_workflow_runs_once_after_one_to_warm_up(capsys: pytest.Capt
     await measure(start, Arguments("", workflows=7, steps=3, concurrency=2))
     result = json.loads(capsys.readouterr().out)
     assert started == 8
-    assert (result["workflows"], result["completed"], result["errors"]) == (7, 7, 0)
-    assert result["steps_per_second"] == pytest.approx(21 / result["wall_seconds"])
+    assert (result["size"], result["completed"], result["errors"]) == (7, 7, 0)
+    assert result["per_second"] == pytest.approx(21 / result["wall_seconds"])
 
 
 async def test_errors_and_wrong_sums_are_counted_and_add_no_steps(capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,4 +47,4 @@ async def test_errors_and_wrong_sums_are_counted_and_add_no_steps(capsys: pytest
     result = json.loads(capsys.readouterr().out)
     assert (result["completed"], result["errors"]) == (1, 2)
     assert result["first_error"] == "ValueError: lost"
-    assert result["steps_per_second"] == pytest.approx(3 / result["wall_seconds"])
+    assert result["per_second"] == pytest.approx(3 / result["wall_seconds"])

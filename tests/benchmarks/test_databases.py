@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks.cells import Database
 from benchmarks.databases import Databases, file_system, warnings
-from benchmarks.plan import Database
 from tests.support.reaper import Reaper
 
 

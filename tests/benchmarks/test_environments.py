@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import environments
+from benchmarks.cells import Contender
 from benchmarks.environments import NotInstalledError, environment, last_error
-from benchmarks.plan import Contender
 
 
 def test_the_reason_of_pip_is_its_last_error() -> None:

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.measurement import HERE, SCRIPTS, Failure, Measurement, measure, parse, url_for
-from benchmarks.plan import ALONE, Cell, Contender, Database
+from benchmarks.cells import Cell, Contender, Database
+from benchmarks.measurement import Failure, Measurement, measure, parse, url_for
+from benchmarks.steps import ALONE
 
-FIGURES = Measurement(4, 4, 40.0, 1.0, 2.0, 1.0, 0.5, 0, None)
+FIGURES = Measurement(4, 4, 40.0, 2.0, 4.0, 1.0, 0.5, 10.0, 0, None)
 
 
 @pytest.mark.parametrize(
@@ -38,10 +39,10 @@ def test_a_silent_process_is_a_failure_as_well() -> None:
     assert parse(0, "", "") == Failure("ended with code 0 and without figures")
 
 
-def test_every_contender_has_a_script() -> None:
-    assert set(SCRIPTS) == set(Contender)
-    for script in SCRIPTS.values():
-        assert (HERE / "contenders" / script).is_file()
+def test_speed_is_a_rate_and_without_one_the_inverse_of_the_latency() -> None:
+    assert FIGURES.speed == 40.0
+    assert replace(FIGURES, per_second=None).speed == 500.0
+    assert replace(FIGURES, per_second=None, p50_ms=0.0).speed == 0.0
 
 
 async def test_an_interpreter_that_refuses_is_a_failure_with_its_reason(tmp_path: Path) -> None:
@@ -49,5 +50,5 @@ async def test_an_interpreter_that_refuses_is_a_failure_with_its_reason(tmp_path
     refusing.write_text("#!/bin/sh\necho 'not today' >&2\nexit 3\n")
     refusing.chmod(0o755)
     cell = Cell(Database.SQLITE, ALONE, Contender.DBOS)
-    result = await measure(cell, python=refusing, url="sqlite:///x", workflows=1)
+    result = await measure(cell, "dbos_transact.py", python=refusing, url="sqlite:///x", size=1)
     assert result == Failure("not today")

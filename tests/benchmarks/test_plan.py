@@ -1,39 +1,72 @@
 from __future__ import annotations
 
-from benchmarks.plan import ALONE, CROWD, WORKFLOWS, Cell, Contender, Database, Load, Plan
+import pytest
+
+from benchmarks.__main__ import WORKLOADS
+from benchmarks.cells import Cell, Contender, Database
+from benchmarks.measurement import CONTENDERS
+from benchmarks.messages import ACROSS, BROADCAST, MESSAGES, POST
+from benchmarks.plan import Plan, Workload
+from benchmarks.steps import ALONE, CROWD, STEPS
+
+EACH = pytest.mark.parametrize("workload", [*WORKLOADS.values()], ids=[*WORKLOADS])
 
 
 def test_contenders_that_are_compared_are_measured_one_after_another() -> None:
-    plan = Plan(databases=[Database.SQLITE], loads=[CROWD], runs=2)
+    plan = Plan(STEPS, databases=[Database.SQLITE], only=[CROWD.name], runs=2)
     order = [(run, cell.contender) for run, cell in plan.rounds()]
     assert order == [(run, contender) for run in (1, 2) for contender in Contender]
 
 
-def test_dbos_is_not_planned_on_mysql_which_it_does_not_know() -> None:
-    cells = Plan(databases=[Database.MYSQL]).cells()
+def test_the_peers_are_measured_in_the_first_rounds_only() -> None:
+    plan = Plan(STEPS, databases=[Database.SQLITE], only=[CROWD.name], runs=3)
+    rounds = [run for run, cell in plan.rounds() if cell.contender is Contender.DBOS]
+    assert rounds == [1, 2] == [*range(1, STEPS.peer_runs + 1)]
+
+
+@EACH
+def test_dbos_is_not_planned_on_mysql_which_it_does_not_know(workload: Workload) -> None:
+    cells = Plan(workload, databases=[Database.MYSQL]).cells()
     assert Contender.DBOS not in {cell.contender for cell in cells}
-    assert Contender.EDDA_FRAMEWORK in {cell.contender for cell in cells}
+
+
+def test_what_a_contender_has_nothing_like_is_not_planned() -> None:
+    cells = Plan(MESSAGES).cells()
+    assert [cell.database for cell in cells if (cell.load, cell.contender) == (ACROSS, Contender.FLOOR)] == [
+        Database.POSTGRESQL
+    ]
+    assert Contender.DBOS not in {cell.contender for cell in cells if cell.load in {POST, BROADCAST}}
 
 
 def test_full_runs_have_at_least_as_many_workflows_as_clients() -> None:
-    for load, sizes in WORKFLOWS.items():
-        assert min(sizes.values()) >= load.concurrency
+    assert min(STEPS.sizes[CROWD].values()) >= 100
 
 
 def test_quick_runs_are_a_fifth_and_an_explicit_number_wins() -> None:
     cell = Cell(Database.SQLITE, ALONE, Contender.DBOS)
-    full = Plan().size(cell)
-    assert Plan(quick=True).size(cell) == full // 5
-    assert Plan(quick=True, workflows=3).size(cell) == 3
+    full = Plan(STEPS).size_of(cell)
+    assert Plan(STEPS, quick=True).size_of(cell) == full // 5
+    assert Plan(STEPS, quick=True, size=3).size_of(cell) == 3
 
 
-def test_a_run_is_complete_only_with_everything_at_full_size() -> None:
-    assert Plan().complete
-    partial = [Plan(quick=True), Plan(runs=2), Plan(workflows=5), Plan(loads=[CROWD])]
-    partial += [Plan(databases=[Database.SQLITE]), Plan(contenders=[Contender.OURS])]
+@EACH
+def test_a_run_is_complete_only_with_everything_at_full_size(workload: Workload) -> None:
+    assert Plan(workload).complete
+    partial = [Plan(workload, quick=True), Plan(workload, runs=workload.runs - 1), Plan(workload, size=5)]
+    partial += [Plan(workload, only=[load.name]) for load in workload.loads[1:]]
+    partial += [Plan(workload, databases=[Database.SQLITE]), Plan(workload, contenders=[Contender.OURS])]
     assert not any(plan.complete for plan in partial)
 
 
-def test_loads_differ_by_their_figures() -> None:
-    assert Load(100) == CROWD
-    assert Load(1) == ALONE
+@EACH
+def test_every_contender_has_a_script(workload: Workload) -> None:
+    assert set(workload.scripts) == {contender for sizes in workload.sizes.values() for contender in sizes}
+    for script in workload.scripts.values():
+        assert (CONTENDERS / script).is_file()
+
+
+@EACH
+def test_every_mark_is_about_something_that_is_measured(workload: Workload) -> None:
+    planned = set(Plan(workload).cells())
+    for mark in workload.marks:
+        assert Cell(mark.database, mark.load, Contender.OURS) in planned

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from benchmarks import table
+from benchmarks.cells import Cell, Contender, Database
 from benchmarks.measurement import Failure
-from benchmarks.plan import ALONE, CROWD, Cell, Contender, Database
-from benchmarks.summary import Judgement, Line, Mark
+from benchmarks.messages import MESSAGES, PUBLISH
+from benchmarks.steps import ALONE, CROWD, STEPS
+from benchmarks.summary import Line
 
 OURS = Cell(Database.SQLITE, CROWD, Contender.OURS)
 DBOS = Cell(Database.SQLITE, ALONE, Contender.DBOS)
@@ -12,15 +14,16 @@ DBOS = Cell(Database.SQLITE, ALONE, Contender.DBOS)
 def line(**changes: object) -> Line:
     values: dict[str, object] = {
         "cell": OURS,
-        "workflows": 2000,
+        "size": 2000,
         "runs": 3,
-        "steps_per_second": 12345.6,
+        "per_second": 12345.6,
         "slowest": 12000.0,
         "fastest": 13000.0,
         "p50_ms": 81.04,
         "p99_ms": 1234.5,
+        "figures": {},
         "cpu_seconds": 1.5,
-        "cpu_us_per_step": 75.0,
+        "cpu_us_each": 75.0,
         "errors": 0,
         "first_error": None,
         "ratios": {Contender.FLOOR: 0.5, Contender.DBOS: 61.25},
@@ -29,10 +32,10 @@ def line(**changes: object) -> Line:
 
 
 def test_a_row_has_a_cell_for_every_column() -> None:
-    (row,) = table.rows([line()])
-    assert dict(zip(table.HEADER, row, strict=True)) == {
+    names, row = table.rows(STEPS, [line()])
+    assert dict(zip(names, row, strict=True)) == {
         "database": "sqlite",
-        "clients": "100",
+        "load": "100 clients",
         "contender": "edda",
         "workflows": "2000",
         "runs": "3",
@@ -51,14 +54,15 @@ def test_a_row_has_a_cell_for_every_column() -> None:
 
 def test_a_contender_without_figures_has_a_row_of_dashes_and_a_remark() -> None:
     lines: list[Line | tuple[Cell, Failure]] = [(DBOS, Failure("not installed: no index"))]
-    (row,) = table.rows(lines)
-    assert row[:3] == ("sqlite", "1", "dbos")
+    names, row = table.rows(STEPS, lines)
+    assert len(row) == len(names)
+    assert row[:3] == ("sqlite", "1 client", "dbos")
     assert set(row[3:]) == {"-"}
-    assert table.remarks(lines) == ["dbos on sqlite with 1 clients: not installed: no index"]
+    assert table.remarks(lines) == ["dbos on sqlite, 1 client: not installed: no index"]
 
 
 def test_names_start_and_numbers_end_in_one_column_and_groups_stand_apart() -> None:
-    text = table.as_text(table.rows([line(), line(workflows=5), (DBOS, Failure("x"))])).splitlines()
+    text = table.as_text(table.rows(STEPS, [line(), line(size=5), (DBOS, Failure("x"))])).splitlines()
     header, _, first, second, gap, _ = text
     assert gap == ""
     assert header.index("contender") == first.index("edda") == second.index("edda")
@@ -68,24 +72,32 @@ def test_names_start_and_numbers_end_in_one_column_and_groups_stand_apart() -> N
 
 
 def test_markdown_has_a_rule_below_the_header_and_as_many_cells_in_each_line() -> None:
-    header, rule, row = table.as_markdown(table.rows([line()])).splitlines()
+    header, rule, row = table.as_markdown(table.rows(STEPS, [line()])).splitlines()
     assert set(rule) == set("|-: ")
-    assert header.count("|") == rule.count("|") == row.count("|") == len(table.HEADER) + 1
+    assert header.count("|") == rule.count("|") == row.count("|") == 16
 
 
-def test_a_mark_tells_verdict_ratio_and_what_was_asked() -> None:
-    floor = Mark(Database.SQLITE, CROWD, Contender.FLOOR, 0.4)
-    dbos = Mark(Database.SQLITE, CROWD, Contender.DBOS, 60.0)
-    judged = [Judgement(floor, 0.5), Judgement(floor, 0.5, 2), Judgement(dbos, 59.9), Judgement(dbos, None)]
-    assert table.marks(judged) == [
-        "[met] sqlite, 100 at a time, against floor: 50% (asked 40%)",
-        "[missed] sqlite, 100 at a time, against floor: 50% with 2 errors (asked 40%)",
-        "[missed] sqlite, 100 at a time, against dbos: 59.9x (asked 60.0x)",
-        "[not measured] sqlite, 100 at a time, against dbos: asked 60.0x",
-    ]
+def test_a_load_without_a_rate_shows_the_spread_of_its_latency_and_the_growth_if_there_is_any() -> None:
+    cell = Cell(Database.SQLITE, PUBLISH, Contender.OURS)
+    names, row = table.rows(
+        MESSAGES,
+        [
+            line(
+                cell=cell,
+                per_second=None,
+                slowest=4.06,
+                fastest=2.0,
+                p50_ms=3.0,
+                figures={"last/first": 1.041},
+            )
+        ],
+    )
+    shown = dict(zip(names, row, strict=True))
+    assert (shown["waits"], shown["waits/s"], shown["slowest-fastest"]) == ("2000", "-", "4.1-2.0")
+    assert shown["last/first"] == "1.04"
 
 
 def test_errors_are_remarked_with_the_first_of_them() -> None:
     assert table.remarks([line(errors=2, first_error="Boom"), line()]) == [
-        "edda on sqlite with 100 clients: 2 errors, first: Boom"
+        "edda on sqlite, 100 clients: 2 errors, first: Boom"
     ]
