@@ -6,11 +6,14 @@ import asyncio
 import contextvars
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
+from weakref import WeakValueDictionary
 
 from edda.activity_step import ActivityStep
 from edda.codec.binding import FunctionCodec
+from edda.compensators import ATTRIBUTE, Compensator
 from edda.context import WorkflowContext
 from edda.retry import RetryPolicy
 from edda.run import Run
@@ -19,8 +22,17 @@ from edda.storage.threads import run_in_thread
 from edda.types import is_number
 from edda.unit_of_work import current_unit
 
+__all__ = ["Activity", "activity"]
+
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_known: WeakValueDictionary[str, Activity[Any, Any]] = WeakValueDictionary()
+
+
+def known_activities() -> list[Activity[Any, Any]]:
+    """The decorated activities of this process; of those with one module and name the latest."""
+    return list(_known.values())
 
 
 class Activity(Generic[P, R]):
@@ -32,18 +44,24 @@ class Activity(Generic[P, R]):
         retry_policy: RetryPolicy | None = None,
         *,
         timeout_seconds: float | None = None,
+        cancellable: bool = False,
     ) -> None:
         if not inspect.isroutine(func):
             raise TypeError(f"@activity decorates functions, not {func!r}")
-        self.func = func
+        self.func: Callable[..., Any] = func
         self.name: str = func.__name__
         self.is_async = inspect.iscoroutinefunction(func)
         if timeout_seconds is not None and not (is_number(timeout_seconds) and timeout_seconds > 0):
             raise ValueError(f"timeout_seconds must be a positive number or None, not {timeout_seconds!r}")
+        if cancellable and not self.is_async:
+            raise ValueError(f"{self.name}() runs in a thread, which cannot be interrupted: not cancellable")
         self.retry_policy = retry_policy
         self.timeout_seconds = timeout_seconds
+        self.cancellable = cancellable
         self.codec = FunctionCodec(func)
+        self.compensators: list[Compensator] = list(getattr(func, ATTRIBUTE, ()))
         functools.update_wrapper(self, func)
+        _known[f"{func.__module__}.{func.__qualname__}"] = self
 
     @overload
     def __call__(self, ctx: WorkflowContext, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...
@@ -66,17 +84,6 @@ class Activity(Generic[P, R]):
     async def _step(
         self, ctx: WorkflowContext, call: StepCall, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> R:
-        async def attempt(run: Run) -> Any:
-            limit = asyncio.timeout(self.timeout_seconds)
-            try:
-                async with limit:
-                    return await self._invoke(ctx, run, args, kwargs)
-            except TimeoutError:
-                if not limit.expired():  # it is the function's own
-                    raise
-                message = f"Activity {self.name} did not finish within {self.timeout_seconds} seconds"
-                raise TimeoutError(message) from None
-
         step = ActivityStep(
             call.step_id,
             name=self.name,
@@ -84,13 +91,37 @@ class Activity(Generic[P, R]):
             args=args,
             kwargs=kwargs,
             retry_policy=self.retry_policy,
-            attempt=attempt,
+            attempt=self.attempt(ctx, args, kwargs),
+            compensators=self.compensators,
         )
         outcome: R = await perform(ctx.run, call, step)
         return outcome
 
+    def attempt(
+        self, ctx: WorkflowContext, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Callable[[Run], Awaitable[Any]]:
+        """The function that makes one attempt with these arguments; for internal use."""
+        if self.timeout_seconds is None and not self.cancellable:
+            return lambda run: self._invoke(ctx, run, args, kwargs)
+
+        async def attempt(run: Run) -> Any:
+            limit = asyncio.timeout(self.timeout_seconds)
+            try:
+                async with limit:
+                    with run.cancel_notice.interrupts(limit) if self.cancellable else nullcontext():
+                        return await self._invoke(ctx, run, args, kwargs)
+            except TimeoutError:
+                if not limit.expired():  # it is the function's own
+                    raise
+                if self.cancellable and run.cancelled:
+                    raise run.cancel_notice.error() from None
+                message = f"Activity {self.name} did not finish within {self.timeout_seconds} seconds"
+                raise TimeoutError(message) from None
+
+        return attempt
+
     async def _invoke(
-        self, ctx: WorkflowContext, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, ctx: WorkflowContext, run: Run, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
         if self.is_async:
             return await self.func(ctx, *args, **kwargs)
@@ -114,6 +145,7 @@ def activity(
     *,
     retry_policy: RetryPolicy | None = None,
     timeout_seconds: float | None = None,
+    cancellable: bool = False,
 ) -> Activity[P, R]: ...
 @overload
 def activity(
@@ -121,16 +153,22 @@ def activity(
     *,
     retry_policy: RetryPolicy | None = None,
     timeout_seconds: float | None = None,
+    cancellable: bool = False,
 ) -> Activity[P, R]: ...
 @overload
 def activity(
-    func: None = None, *, retry_policy: RetryPolicy | None = None, timeout_seconds: float | None = None
+    func: None = None,
+    *,
+    retry_policy: RetryPolicy | None = None,
+    timeout_seconds: float | None = None,
+    cancellable: bool = False,
 ) -> _ActivityDecorator: ...
 def activity(
     func: Callable[..., Any] | None = None,
     *,
     retry_policy: RetryPolicy | None = None,
     timeout_seconds: float | None = None,
+    cancellable: bool = False,
 ) -> Any:
     """Make a sync or async function a durable step of workflows.
 
@@ -143,8 +181,12 @@ def activity(
     ``TimeoutError``. The thread of a sync function cannot be stopped: its session refuses
     further statements, and what it returns is ignored.
 
+    When the workflow is cancelled, a running activity is finished, recorded, and then
+    compensated. A ``cancellable`` one, which must be async, gets ``asyncio.CancelledError``
+    at once instead: nothing of it is recorded, and it undoes what it has done itself.
+
     Raises ``TypeError`` for what is no function, ``ValueError`` for a timeout that is no
-    positive number.
+    positive number and for a sync function that is to be cancellable.
 
     >>> @activity
     ... async def reserve(ctx: WorkflowContext, item: str, count: int = 1) -> dict[str, str]:
@@ -153,8 +195,10 @@ def activity(
     'reserve'
     """
     if func is None:
-        return functools.partial(Activity, retry_policy=retry_policy, timeout_seconds=timeout_seconds)
-    return Activity(func, retry_policy, timeout_seconds=timeout_seconds)
+        return functools.partial(
+            Activity, retry_policy=retry_policy, timeout_seconds=timeout_seconds, cancellable=cancellable
+        )
+    return Activity(func, retry_policy, timeout_seconds=timeout_seconds, cancellable=cancellable)
 
 
 class _ActivityDecorator(Protocol):

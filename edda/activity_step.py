@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from edda.arguments import check_arguments
 from edda.attempts import Attempts
 from edda.codec.binding import FunctionCodec
 from edda.codec.errors import dump_error, error_fields, load_error
-from edda.codec.json import check_size, dumps, loads
+from edda.codec.json import check_size, dumps, loads_object
 from edda.codec.values import Encoded
-from edda.exceptions import RetryExhaustedError, TerminalError, TransactionLostError
+from edda.compensators import Compensator
+from edda.exceptions import (
+    NonDeterminismError,
+    RetryExhaustedError,
+    TerminalError,
+    TransactionLostError,
+    WorkflowCancelledException,
+)
+from edda.local_functions import hold_functions
+from edda.registrations import KEY, Change, Registered, as_json, is_inside_compensation
 from edda.retry import GiveUp, RetryAfter, RetryPolicy
 from edda.run import Run
 from edda.scope import ActivityScope, inside_activity
@@ -37,6 +46,7 @@ class ActivityStep:
         kwargs: dict[str, Any],
         retry_policy: RetryPolicy | None,
         attempt: Callable[[Run], Awaitable[Any]],
+        compensators: Sequence[Compensator] = (),
     ) -> None:
         self.step_id = step_id
         self.name = name
@@ -45,6 +55,8 @@ class ActivityStep:
         self._kwargs = kwargs
         self._retry_policy = retry_policy
         self._attempt = attempt
+        self._compensators = compensators
+        self._read: tuple[HistoryRecord, dict[str, Any]] | None = None
 
     def describe(self) -> str:
         """The activity by name."""
@@ -54,12 +66,18 @@ class ActivityStep:
         """Whether the row is the outcome of an activity of this name."""
         if record.event_type not in (EventType.ACTIVITY_COMPLETED, EventType.ACTIVITY_FAILED):
             return False
-        return _fields(record).get("activity_name") == self.name
+        return self._fields_of(record).get("activity_name") == self.name
+
+    def _fields_of(self, record: HistoryRecord) -> dict[str, Any]:
+        # Matched and then restored: read once, since a replay does this for every step.
+        if self._read is None or self._read[0] is not record:
+            self._read = record, loads_object(record.event_data)
+        return self._read[1]
 
     async def restore(self, run: Run, record: HistoryRecord) -> Any:
         """Return the recorded result, or raise the recorded error."""
         hooks = run.services.hooks
-        fields = _fields(record)
+        fields = self._fields_of(record)
         check_arguments(
             run,
             self.step_id,
@@ -70,6 +88,7 @@ class ActivityStep:
         )
         await hooks.call("on_activity_start", run.instance_id, self.step_id, self.name, True)
         if record.event_type is EventType.ACTIVITY_COMPLETED:
+            self._hold_functions(run, fields.get(KEY, ()))
             value = self._codec.result.load(Encoded(fields["result"], fields.get("types")))
             await hooks.call("on_activity_complete", run.instance_id, self.step_id, self.name, value, True)
             return value
@@ -82,7 +101,13 @@ class ActivityStep:
         self._stored_input = self._codec.dump_call(self._args, self._kwargs)
         limit = run.services.max_payload_bytes
         check_size(dumps(self._stored_input.json), f"the arguments of {self.step_id!r}", limit=limit)
-        self._attempts = Attempts(run, self.step_id, durable=current_unit() is None)
+        unit = current_unit()
+        if unit is not None and unit.is_replayed and self._codec.accepts(self._args, self._kwargs):
+            run.stop(NonDeterminismError.in_ended_transaction(self.step_id, run.instance_id))
+            raise run.signal()
+        if run.contradiction is not None and self._codec.accepts(self._args, self._kwargs):
+            run.check_fits()  # a call that is wrong is never recorded: each replay makes it again
+        self._attempts = Attempts(run, self.step_id, durable=unit is None)
         hooks = run.services.hooks
         await hooks.call("on_activity_start", run.instance_id, self.step_id, self.name, False)
         await self._attempts.resume()
@@ -107,6 +132,9 @@ class ActivityStep:
             await unit.discard()
             await wait.operation.perform(run)
             return None
+        except WorkflowCancelledException:  # never a failure of the activity
+            await unit.discard()
+            raise
         except Exception as error:  # noqa: BLE001 - whatever user code raises is an outcome of the activity
             failure, in_trouble = error, isinstance(error, TransactionLostError) or unit.is_trouble(error)
             must_pass_on = in_trouble and unit.is_savepoint
@@ -134,15 +162,34 @@ class ActivityStep:
         self._attempts.succeeded()
         try:
             result = self._codec.result.dump(value, "result")
-            step = self._step(run, EventType.ACTIVITY_COMPLETED, {"result": result.json}, result.types)
+            outcome: JSONObject = {"result": result.json}
+            if changes := self._changes(run, unit, value):
+                outcome[KEY] = as_json(changes)
+            step = self._row(run, EventType.ACTIVITY_COMPLETED, outcome, result.types)
         except (TypeError, ValueError) as error:
             await unit.discard()
             return await self._not_storable(run, error)
         stands = await run.record_with(unit, step)
-        if stands is None and unit.parent is None:
+        if stands is None and unit.parent is None and unit.callbacks:
             with inside_activity(scope):  # what a callback starts is no step of the body
                 await unit.run_callbacks()
         return _Ending(value=self._codec.result.load(result), stands=stands)
+
+    def _changes(self, run: Run, unit: UnitOfWork, value: Any) -> Sequence[Change]:
+        """What the attempt has registered, and after it what follows from its success."""
+        changes = unit.take_registered()
+        if self._compensators and not is_inside_compensation(self.step_id):
+            for compensator in self._compensators:
+                number = run.registrations.next_id()
+                changes.append(compensator.registered_after(number, self._codec, self._stored_input, value))
+        unit.changes += changes
+        return changes
+
+    def _hold_functions(self, run: Run, entries: Sequence[Mapping[str, Any]]) -> None:
+        # What follows from the success of an activity is registered last.
+        for entry, compensator in zip(reversed(entries), reversed(self._compensators), strict=False):
+            if entry.get("function") == compensator.reference:
+                hold_functions(run.instance_id, [Registered.from_json(entry, compensator.target)])
 
     async def _not_storable(self, run: Run, error: Exception) -> _Ending:
         terminal = TerminalError(f"Activity {self.name} returned a value that cannot be stored: {error}")
@@ -172,11 +219,11 @@ class ActivityStep:
         raised = error.__cause__ if retried and isinstance(error.__cause__, Exception) else error
         exception = dump_error(error)
         fields: JSONObject = {**error_fields(raised), "exception": exception}
-        step = self._step(run, EventType.ACTIVITY_FAILED, fields, None, with_metadata=retried)
+        step = self._row(run, EventType.ACTIVITY_FAILED, fields, None, with_metadata=retried)
         stands = await run.record(step)
         return _Ending(error=load_error(exception).with_traceback(error.__traceback__), stands=stands)
 
-    def _step(
+    def _row(
         self,
         run: Run,
         event_type: EventType,
@@ -185,6 +232,7 @@ class ActivityStep:
         *,
         with_metadata: bool = True,
     ) -> StepRecorded:
+        """The write that records this outcome."""
         fields: JSONObject = {"activity_name": self.name, **outcome, "input": self._stored_input.json}
         if types:
             fields["types"] = types
@@ -195,7 +243,8 @@ class ActivityStep:
         return run.step(self.step_id, event_type, fields, ends_wait=self._attempts.has_row)
 
     async def _report_failure(self, run: Run, error: BaseException) -> None:
-        raised = error.__cause__ if isinstance(error, RetryExhaustedError) and error.__cause__ else error
+        cause = error.__cause__ if isinstance(error, RetryExhaustedError) else None
+        raised = error if cause is None else cause
         await run.services.hooks.call("on_activity_failed", run.instance_id, self.step_id, self.name, raised)
 
 
@@ -215,7 +264,3 @@ async def _after_commit(tell: Callable[[], Awaitable[None]]) -> None:
         await tell()
     else:
         unit.callbacks.append(tell)
-
-
-def _fields(record: HistoryRecord) -> dict[str, Any]:
-    return cast("dict[str, Any]", loads(record.event_data))

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import TracebackType
+from datetime import datetime
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from edda.cloudevent import Event
 from edda.codec.json import DEFAULT_MAX_BYTES
+from edda.endpoints.authentication import Authenticate
 from edda.endpoints.routes import Endpoint
 from edda.exceptions import InvalidEventError, ShuttingDownError
 from edda.handlers import EventHandlers, Handler
 from edda.ids import new_worker_id
 from edda.lifespan import serve_lifespan
+from edda.outbox.relayer import OutboxRelayer
 from edda.replay import ReplayEngine
 from edda.retry import RetryPolicy
+from edda.searching import Search
 from edda.settings import Settings
 from edda.storage.protocol import StorageProtocol
 from edda.storage.sqlalchemy_storage import SQLAlchemyStorage
 from edda.types import Receive, Scope, Send
 from edda.worker import Worker
 from edda.workflow import Workflow, activated, find_workflow
+
+__all__ = ["EddaApp"]
 
 
 class EddaApp:
@@ -35,23 +41,35 @@ class EddaApp:
 
         app = EddaApp("order-service", "sqlite:///orders.db")   # then: uvicorn module:app
 
+    Everybody who can reach the app may post events and cancel instances, unless ``authenticate``
+    says otherwise: :func:`edda.bearer_token`, :func:`edda.hmac_signature`, or a function of yours.
+
     Raises ``ValueError`` for options that cannot work. ``max_body_size`` (bytes),
+    ``body_seconds`` (the longest a client may take for a request body), ``accept_seconds`` (the
+    longest an event waits for the database before it is refused with 503), ``authenticate``,
     ``max_concurrent_workflows`` (resumed instances run at once), ``event_retry_policy``
     (for ``on_event`` handlers), ``drain_seconds`` (the longest orderly stop),
     ``resident_limit`` (parked runs that stay in memory; 0 replays at every wake-up, to
     test that workflows can be replayed), ``strict_replay`` (arguments that differ from
-    the recorded ones are an error, not a warning) and ``max_payload_bytes`` (JSON text of
-    an input, a step or a result; 8 MiB) are class attributes that an instance or a
+    the recorded ones are an error, not a warning), ``max_payload_bytes`` (JSON text of
+    an input, a step or a result; 8 MiB), ``instance_retention_days`` (instances that ended
+    longer ago are removed with their history; None: never) and ``outbox_options`` (keyword arguments for the
+    :class:`~edda.OutboxRelayer` that ``outbox_enabled`` starts) are class attributes that an instance or a
     subclass may override before it is initialised.
     """
 
     max_body_size = 1_048_576
+    body_seconds = 10.0
+    accept_seconds = 10.0
+    authenticate: Authenticate | None = None
     max_concurrent_workflows = 100
     drain_seconds = 10.0
     event_retry_policy: RetryPolicy | None = None
     strict_replay = False
     max_payload_bytes = DEFAULT_MAX_BYTES
     resident_limit = 1000
+    instance_retention_days: float | None = None
+    outbox_options: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self,
@@ -96,6 +114,8 @@ class EddaApp:
         )
         self.service_name = service_name
         self.db_url = db_url
+        self.outbox_enabled = outbox_enabled
+        self.broker_url = broker_url
         self.hooks = hooks
         self.default_retry_policy = default_retry_policy
         self.worker_id = new_worker_id(service_name)
@@ -104,18 +124,30 @@ class EddaApp:
         self._worker: Worker | None = None
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._endpoint = Endpoint(self._accept, max_body_size=lambda: self.max_body_size)
+        self._endpoint = Endpoint(self._accept, self._cancel, self)
 
     def _make_storage(self) -> StorageProtocol:
         settings = self.settings
         return SQLAlchemyStorage(
             settings.db_url,
+            notifications=settings.use_listen_notify is not False,
+            stall_seconds=settings.stall_seconds,
             pool_size=settings.pool_size,
             max_overflow=settings.max_overflow,
             pool_timeout=settings.pool_timeout,
             pool_recycle=settings.pool_recycle,
             pool_pre_ping=settings.pool_pre_ping,
         )
+
+    def _make_relayer(self) -> OutboxRelayer | None:
+        if not self.outbox_enabled or self.broker_url is None:
+            return None
+        return OutboxRelayer(self.storage, self.broker_url, **self.outbox_options)
+
+    @property
+    def outbox_relayer(self) -> OutboxRelayer | None:
+        """The relayer of the initialised app, else None; None also without ``outbox_enabled``."""
+        return None if self._worker is None else self._worker.relayer
 
     @property
     def replay_engine(self) -> ReplayEngine | None:
@@ -143,6 +175,8 @@ class EddaApp:
         if self._stopping is not None:
             await asyncio.wait({self._stopping})
         self.settings.check_notifications()
+        # Here and not only when the app was made: it may have been made before the process was forked.
+        self.worker_id = new_worker_id(self.service_name)
         worker = Worker(
             self.settings,
             self.storage,
@@ -150,10 +184,13 @@ class EddaApp:
             hooks=self.hooks,
             handlers=EventHandlers(self.service_name, self.event_handlers, lambda: self.event_retry_policy),
             event_workflow=self._event_workflow,
+            accept_seconds=lambda: self.accept_seconds,
             concurrency=self.max_concurrent_workflows,
             strict_replay=self.strict_replay,
             max_payload_bytes=self.max_payload_bytes,
             resident_limit=self.resident_limit,
+            instance_retention_seconds=self.settings.retention_of_instances(self.instance_retention_days),
+            relayer=self._make_relayer(),
         )
         await worker.start()
         self._worker = worker
@@ -238,6 +275,46 @@ class EddaApp:
         if wait and runs:
             await asyncio.wait(runs)
 
+    async def find_instances(
+        self,
+        *,
+        input_filters: Mapping[str, Any] | None = None,
+        status: str | None = None,
+        workflow_name: str | None = None,
+        instance_id: str | None = None,
+        started_after: datetime | None = None,
+        started_before: datetime | None = None,
+        limit: int = 50,
+        page_token: str | None = None,
+    ) -> dict[str, Any]:
+        """The instances for which all of these hold, the newest first, a page at a time.
+
+        ``input_filters`` are values by path into the input, ``{"order.id": "A-1"}``: equal and of the same
+        JSON type; None also where nothing is. ``workflow_name`` and ``instance_id``: any part, in any case.
+        ``started_after`` and ``started_before`` are inclusive; without a zone they are UTC. Returns
+        ``instances`` (each as ``app.storage.get_instance`` returns it), ``has_more``, and
+        ``next_page_token``, which gives the next page of the same search. Raises ``ValueError`` for a
+        criterion that makes no sense.
+
+        Example::
+
+            page = await app.find_instances(status="failed", input_filters={"order_id": "ORD-1"})
+            for instance in page["instances"]:
+                print(instance["instance_id"], instance["output_data"])
+        """
+        self._require_worker()
+        search = Search.of(
+            input_filters=input_filters,
+            status=status,
+            workflow_name=workflow_name,
+            instance_id=instance_id,
+            started_after=started_after,
+            started_before=started_before,
+            limit=limit,
+            page_token=page_token,
+        )
+        return await self.storage.find_instances(search)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI interface: ``lifespan`` and ``http``; anything else is ``NotImplementedError``."""
         match scope["type"]:
@@ -253,6 +330,12 @@ class EddaApp:
             raise ShuttingDownError
         await self.initialize()  # servers without lifespan, mounted apps
         await self._require_worker().ingest.accept(events)
+
+    async def _cancel(self, instance_id: str) -> bool:
+        if self._stopping is not None:
+            raise ShuttingDownError
+        await self.initialize()  # as above
+        return await self._require_worker().engine.cancel_workflow(instance_id, cancelled_by="api_user")
 
     def _event_workflow(self, event_type: str) -> Workflow[Any, Any] | None:
         if self.event_handlers.get(event_type):

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 from edda.clock import monotonic
-from edda.codec.json import dumps, loads
+from edda.codec.json import dumps, loads_object
 from edda.exceptions import StorageError
 from edda.retry import GiveUp, RetryAfter, RetryMetadata, RetryPolicy, decide
 from edda.run import Run
-from edda.storage.records import WaitRecord
 from edda.storage.writes import NewWait
 from edda.types import JSONObject, WaitKind
+from edda.unit_of_work import current_unit
+from edda.waiting import OpenWait
 
 # A longer back-off parks the workflow instead of holding its lease.
 PARK_FROM_SECONDS = 5.0
 # Trouble of the database is not the activity's failure. It is waited out, but not for ever.
 _MOST_TROUBLES = 10
 _LONGEST_TROUBLE_PAUSE = 2.0
+# While a transaction is open around the activity, others may wait for its locks: on SQLite
+# all that write. All the pauses together are shorter than they are ready to wait.
+_LONGEST_PAUSE_IN_TRANSACTION = 1.0
+_MOST_PAUSE_IN_TRANSACTION = 4.0
 
 
 class Attempts:
@@ -33,6 +36,7 @@ class Attempts:
         self.durable = durable
         self._began = 0.0
         self._troubles = 0
+        self._paused = 0.0
         self.has_row = False
         self.metadata = RetryMetadata()
         self._counted_as_success = False
@@ -40,15 +44,15 @@ class Attempts:
 
     async def resume(self) -> None:
         """Go on where an earlier run was; waits for the rest of its back-off."""
-        row = self._run.open_wait(self._step_id) if self.durable else None
+        row = self._run.waits.left_open(self._step_id) if self.durable else None
         if row is None or row.kind is not WaitKind.RETRY:
             return
         self._load(row)
-        if row.remaining is not None:
+        if row.due is not None:
             await self._run.wait(NewWait(self._step_id, WaitKind.RETRY))
 
-    def _load(self, row: WaitRecord) -> None:
-        fields = cast("dict[str, Any]", loads(row.data or "{}"))
+    def _load(self, row: OpenWait) -> None:
+        fields = loads_object(row.data or "{}")
         self.has_row = True
         self.metadata = RetryMetadata.from_dict(fields["retry"])
         self.details = fields["details"]
@@ -83,14 +87,26 @@ class Attempts:
         self._add_time(monotonic() - self._began)
         self.metadata.add_attempt(self.metadata.total_attempts + 1, error)
         elapsed = self.metadata.total_duration_ms / 1000
-        return decide(policy, self.metadata, error=error, elapsed=elapsed)
+        decision = decide(policy, self.metadata, error=error, elapsed=elapsed)
+        unit = current_unit()
+        if isinstance(decision, RetryAfter) and unit is not None and unit.began:
+            return self._shorten(decision)
+        return decision
+
+    def _shorten(self, decision: RetryAfter) -> RetryAfter | GiveUp:
+        """The transaction around this activity stays open meanwhile, with its locks."""
+        delay = min(decision.delay, _LONGEST_PAUSE_IN_TRANSACTION)
+        self._paused += delay
+        if self._paused > _MOST_PAUSE_IN_TRANSACTION:
+            return GiveUp(f"No more than {_MOST_PAUSE_IN_TRANSACTION:g}s of pauses in an open transaction")
+        return RetryAfter(delay)
 
     def _add_time(self, seconds: float) -> None:
         self.metadata.total_duration_ms += round(seconds * 1000)
 
     async def back_off(self, delay: float) -> None:
         """Return when the next attempt is due; a long delay lets the workflow park."""
-        self._run.check()  # a run that was stopped makes no further attempt
+        await self._run.check()  # a run that was stopped makes no further attempt
         self._add_time(delay)
         wait = self.row(seconds=delay)
         if not self.durable:

@@ -1,31 +1,31 @@
-"""Branches of a race: ids of their own, and no new step once it is known that they lose.
+"""Parts of a body with ids of their own: branches of a race, and transaction blocks.
 
-How far a loser gets before it is cancelled depends on timing. Its steps are therefore
-numbered under its branch, so that it cannot shift the ids of what follows the race.
+How far a loser gets before it is cancelled depends on timing, and what happened in a
+block is gone if the process dies before its commit. Their steps are therefore numbered
+under them, so that they cannot shift the ids of what is recorded beside or after them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 
 from edda.journal import StepIds
 from edda.run import Run
 from edda.scope import activity_scope
+from edda.variables import Setting
 
 
 class Branch:
-    """One branch of a race, as the code in it and its child tasks see it.
+    """One branch of a race, or one block, as the code in it and its child tasks see it.
 
     ``lost`` says that a recorded race went to another branch: steps of this one that are
     not recorded wait, since they were cancelled in the run that recorded the race.
     """
 
-    def __init__(self, run: Run, race_id: str, label: str, *, lost: bool) -> None:
+    def __init__(self, run: Run, prefix: str, *, lost: bool = False) -> None:
         self.run = run
-        self.prefix = f"{race_id}/{label}/"
+        self.prefix = prefix
         self.ids = StepIds(self.prefix, run.journal.called)
         self.activity = activity_scope(run)
         self.parent = current_branch(run)
@@ -49,21 +49,16 @@ class Branch:
                 await branch._waiting_room.wait()  # noqa: SLF001
             branch = branch.parent
 
-    @contextmanager
-    def current(self) -> Iterator[None]:
+    def current(self) -> Setting[Branch | None]:
         """Tasks made in this block belong to the branch."""
-        token = _current.set(self)
-        try:
-            yield
-        finally:
-            _current.reset(token)
+        return Setting(_current, self)
 
 
 _current: ContextVar[Branch | None] = ContextVar("edda_branch", default=None)
 
 
 def current_branch(run: Run) -> Branch | None:
-    """The branch of a race of this run in which the caller is, if it is in one."""
+    """The branch or block of this run in which the caller is, if it is in one."""
     branch = _current.get()
     return branch if branch is not None and branch.run is run else None
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Awaitable, Coroutine, Iterable
+from collections.abc import Awaitable, Coroutine, Generator, Iterable, Sequence
 from typing import Any, Literal, TypeVar, overload
 
 from edda.exceptions import WorkflowSignal
+from edda.refusal import retrieve_signal
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 T1 = TypeVar("T1")
 T2 = TypeVar("T2")
 T3 = TypeVar("T3")
@@ -73,7 +75,8 @@ def gather(
     if limit is not None and limit < 1:
         close_unstarted(awaitables)
         raise ValueError(f"limit must be at least 1 or None, not {limit!r}")
-    return _gather(deque(awaitables), limit or len(awaitables), return_exceptions=return_exceptions)
+    gathering = _gather(deque(awaitables), limit or len(awaitables), return_exceptions=return_exceptions)
+    return Together(gathering, awaitables)
 
 
 async def _gather(waiting: deque[Awaitable[Any]], limit: int, *, return_exceptions: bool) -> list[Any]:
@@ -93,9 +96,17 @@ async def _gather(waiting: deque[Awaitable[Any]], limit: int, *, return_exceptio
             error = error_of(task)
             if not return_exceptions or isinstance(error, WorkflowSignal):
                 task.result()
+    except WorkflowSignal:
+        retrieve_signal(asyncio.current_task())
+        raise
     finally:
         close_unstarted(waiting)
-    return [error_of(task) or task.result() for task in tasks]
+    return [_outcome(task) for task in tasks]
+
+
+def _outcome(task: asyncio.Future[Any]) -> Any:
+    error = error_of(task)
+    return task.result() if error is None else error  # an error may be false, as one without items
 
 
 async def _next_ended(
@@ -119,5 +130,34 @@ def error_of(task: asyncio.Future[Any]) -> BaseException | None:
 def close_unstarted(awaitables: Iterable[Awaitable[Any]]) -> None:
     """Close coroutines that nobody is going to await, so that Python does not warn of them."""
     for awaitable in awaitables:
-        if inspect.iscoroutine(awaitable):
+        if isinstance(awaitable, Coroutine):
             awaitable.close()
+
+
+class Together(Coroutine[Any, Any, T_co]):
+    """A coroutine over branches: one that ends before it began takes them along."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T_co], branches: Sequence[Awaitable[Any]]) -> None:
+        self._coroutine = coroutine
+        self._branches = branches
+
+    def send(self, value: Any) -> Any:
+        """Go on."""
+        return self._coroutine.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Go on with an error: so a task is cancelled."""
+        self._close_unstarted()
+        return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        """End it where it is."""
+        self._close_unstarted()
+        self._coroutine.close()
+
+    def __await__(self) -> Generator[Any, Any, T_co]:
+        return self._coroutine.__await__()
+
+    def _close_unstarted(self) -> None:
+        if inspect.getcoroutinestate(self._coroutine) == inspect.CORO_CREATED:
+            close_unstarted(self._branches)

@@ -9,16 +9,20 @@ from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 
+from edda.codec.binding import FunctionCodec
+from edda.codec.inputs import encode_input
 from edda.determinism import WorkflowLogger, derive_random, derive_uuid, read_time
-from edda.exceptions import EddaError
+from edda.exceptions import EddaError, RecurException, TerminalError
 from edda.journal import Journal
 from edda.run import Run
 from edda.scope import ActivityScope, activity_scope
 from edda.storage.protocol import AsyncSession, Session, StorageProtocol
 from edda.transaction_block import transaction_block
 from edda.unit_of_work import UnitOfWork, current_unit
+
+__all__ = ["WorkflowContext"]
 
 
 class WorkflowContext:
@@ -45,10 +49,11 @@ class WorkflowContext:
         self._journal = Journal()
         self._journal.replaying = is_replaying
         self._run: Run | None = None
+        self._codec: FunctionCodec | None = None
 
     @classmethod
-    def of_run(cls, run: Run) -> WorkflowContext:
-        """The context of a run that the engine drives."""
+    def of_run(cls, run: Run, codec: FunctionCodec | None = None) -> WorkflowContext:
+        """The context of a run that the engine drives, with the codec of the function that may recur."""
         services = run.services
         context = cls(
             run.instance_id,
@@ -58,7 +63,7 @@ class WorkflowContext:
             hooks=services.hooks.observer,
         )
         context._journal = run.journal
-        context._run = run
+        context._run, context._codec = run, codec
         return context
 
     @property
@@ -136,6 +141,37 @@ class WorkflowContext:
         if unit is None:
             raise RuntimeError("Cannot register post-commit callback: not in a transaction")
         unit.callbacks.append(callback)
+
+    async def recur(self, /, **kwargs: Any) -> NoReturn:
+        """End this instance and go on as a new one of the same workflow, with these arguments.
+
+        For loops without end, whose history would grow without bound. In one transaction
+        the instance becomes ``recurred``, its history moves to the archive
+        (``app.storage.get_archived_history()``), and the successor begins with an empty
+        one; its ``continued_from`` is the id of this instance. Inside an activity or
+        :meth:`transaction` what happened there is rolled back.
+
+        Never returns: it raises :class:`~edda.exceptions.RecurException`, a signal that
+        ``except Exception`` does not see. Raises ``TypeError``, pydantic's
+        ``ValidationError`` or :class:`~edda.exceptions.PayloadTooLargeError` when the
+        workflow could not be started with these arguments; then nothing has happened.
+        Raises :class:`~edda.TerminalError` in a compensation, whose workflow is over.
+
+        ::
+
+            @workflow
+            async def watch(ctx: WorkflowContext, seen: int = 0) -> None:
+                for _ in range(100):
+                    await check(ctx)
+                    await sleep(ctx, 60)
+                await ctx.recur(seen=seen + 100)
+        """
+        await self.run.check()
+        if self._codec is None:
+            raise TerminalError("ctx.recur cannot be called in a compensation: its workflow is over")
+        limit = self.run.services.max_payload_bytes
+        encode_input(self._codec, kwargs, self.workflow_name, limit=limit)
+        raise RecurException(kwargs)
 
     def heartbeat(self, details: Any = None) -> None:
         """Report the progress of a long activity; its next attempt finds it in :attr:`heartbeat_details`.

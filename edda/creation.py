@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from edda.codec.json import check_size, dumps
+from edda.codec.inputs import Input, encode_input
 from edda.exceptions import ShuttingDownError
 from edda.ids import new_instance_id
-from edda.run import Services
+from edda.run import Run, Services
 from edda.storage.records import Lease
 from edda.storage.writes import DefinitionRegistered, NewInstance
 from edda.workflow import Workflow
@@ -54,37 +55,51 @@ class Creation:
         """
         if self.closed:
             raise ShuttingDownError
-        stored = workflow.codec.dump_kwargs(arguments)
-        loaded = workflow.codec.load_kwargs(stored)
-        text = dumps(stored.json)
-        check_size(text, f"the input of {workflow.name!r}", limit=self._services.max_payload_bytes)
-        instance_id = instance_id or new_instance_id(workflow.name)
+        given = self._encode(workflow, arguments)
         timeout = workflow.lock_timeout_seconds if lock_timeout is None else lock_timeout
-        lease = (
-            Lease(instance_id, self._services.worker_id, 1, self._lease_seconds(timeout)) if leased else None
-        )
-        new = NewInstance(
+        new = self._new(workflow, given, instance_id or new_instance_id(workflow.name), timeout)
+        return new if leased else replace(new, lease=None), given.arguments
+
+    def prepare_successor(
+        self, run: Run, workflow: AnyWorkflow, arguments: Mapping[str, Any]
+    ) -> tuple[NewInstance, dict[str, Any]]:
+        """As :meth:`prepare`, for the instance that continues the one of this run."""
+        given = self._encode(workflow, arguments)
+        new = self._new(workflow, given, new_instance_id(workflow.name), run.lock_timeout_seconds)
+        return replace(new, continued_from=run.instance_id, chain_id=run.chain_id), given.arguments
+
+    def _encode(self, workflow: AnyWorkflow, arguments: Mapping[str, Any]) -> Input:
+        limit = self._services.max_payload_bytes
+        return encode_input(workflow.codec, arguments, workflow.name, limit=limit)
+
+    def _new(
+        self, workflow: AnyWorkflow, given: Input, instance_id: str, lock_timeout: float | None
+    ) -> NewInstance:
+        return NewInstance(
             instance_id,
             workflow.name,
             workflow.source_hash,
             self._options.service_name,
-            text,
-            lock_timeout_seconds=timeout,
-            lease=lease,
-            input_types=dumps(stored.types) if stored.types else None,
+            given.text,
+            lock_timeout_seconds=lock_timeout,
+            lease=Lease(instance_id, self._services.worker_id, 1, self.lease_seconds(lock_timeout)),
+            input_types=given.types,
         )
-        return new, loaded
 
-    def _lease_seconds(self, lock_timeout: float | None) -> float:
+    def lease_seconds(self, lock_timeout: float | None) -> float:
+        """How long the lease of an instance with this lock timeout lasts."""
         timeout = self._options.default_lock_timeout if lock_timeout is None else lock_timeout
         return min(self._options.lease_seconds, timeout)
 
+    def is_registered(self, workflow: AnyWorkflow) -> bool:
+        """Whether this process has stored the source of this version of the workflow."""
+        return (workflow.name, workflow.source_hash) in self._registered
+
     async def register_definition(self, workflow: AnyWorkflow) -> None:
         """Store the source of the workflow, once per version in this process."""
-        key = (workflow.name, workflow.source_hash)
-        if key not in self._registered:
+        if not self.is_registered(workflow):
             await self._storage.submit(definition_of(workflow))
-            self._registered.add(key)
+            self._registered.add((workflow.name, workflow.source_hash))
 
 
 def definition_of(workflow: AnyWorkflow) -> DefinitionRegistered:

@@ -7,12 +7,12 @@ import random
 import uuid
 from collections.abc import Coroutine, MutableMapping
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from edda.branches import ids_here
 from edda.clock import now
-from edda.codec.json import loads
-from edda.ids import derived_key
+from edda.codec.json import loads_object
+from edda.ids import derived_key, derived_uuid
 from edda.journal import Journal
 from edda.run import Run
 from edda.scope import activity_scope
@@ -34,7 +34,7 @@ class _TimeStep:
         return record.event_type is EventType.TIME_READ
 
     async def restore(self, run: Run, record: HistoryRecord) -> datetime:  # noqa: ARG002 - of every operation
-        fields = cast("dict[str, str]", loads(record.event_data))
+        fields = loads_object(record.event_data)
         return datetime.fromisoformat(fields["time"])
 
     async def perform(self, run: Run) -> datetime:
@@ -58,8 +58,7 @@ async def _look_at_clock() -> datetime:
 
 def derive_uuid(run: Run) -> uuid.UUID:
     """A UUID of version 4 that follows from the instance and the place of the call."""
-    key = derived_key(run.instance_id, ids_here(run).draw("uuid4"))
-    return uuid.UUID(hex=key[:32], version=4)
+    return derived_uuid(run.instance_id, ids_here(run).draw("uuid4"))
 
 
 def derive_random(run: Run) -> random.Random:

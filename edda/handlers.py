@@ -16,6 +16,7 @@ from typing import Any
 from edda.activity import Activity
 from edda.cloudevent import Event
 from edda.context import WorkflowContext
+from edda.ids import handlers_workflow_name
 from edda.retry import RetryPolicy
 from edda.types import JSONObject
 from edda.workflow import Workflow, deriving_start_ids
@@ -37,7 +38,7 @@ class EventHandlers:
         self._handlers = handlers
         self._retry_policy = retry_policy
         self.workflow: Workflow[Any, None] = Workflow(self._handle_event)
-        self.workflow.name = f"{service_name}.on_event"
+        self.workflow.name = handlers_workflow_name(service_name)
 
     def handles(self, event_type: str) -> bool:
         """Whether anybody registered for events of this type."""

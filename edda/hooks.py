@@ -5,9 +5,12 @@ from __future__ import annotations
 import inspect
 import logging
 from abc import ABC
+from contextvars import ContextVar
 from typing import Any, Protocol, runtime_checkable
 
 from edda.types import JSONObject
+
+__all__ = ["HooksBase", "WorkflowHooks"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +32,9 @@ class WorkflowHooks(Protocol):
 
     async def on_workflow_failed(self, instance_id: str, workflow_name: str, error: BaseException) -> None:
         """An instance failed, and its compensations have run."""
+
+    async def on_workflow_cancelled(self, instance_id: str, workflow_name: str) -> None:
+        """An instance was cancelled, and its compensations have run."""
 
     async def on_activity_start(
         self, instance_id: str, activity_id: str, activity_name: str, is_replaying: bool
@@ -56,6 +62,12 @@ class WorkflowHooks(Protocol):
     ) -> None:
         """Attempt number ``attempt`` (from 1) failed; the next follows after ``delay`` seconds."""
 
+    async def on_event_sent(self, event_type: str, event_source: str, event_data: Any) -> None:
+        """An event was recorded in the outbox; ``event_data`` as JSON or bytes."""
+
+    async def on_event_received(self, instance_id: str, event_type: str, event_data: Any) -> None:
+        """``wait_event`` is about to return an event that was just taken; not called on a replay."""
+
 
 class HooksBase(WorkflowHooks, ABC):
     """Every hook as a method that does nothing, to derive observers from.
@@ -74,6 +86,9 @@ class HooksBase(WorkflowHooks, ABC):
         pass
 
     async def on_workflow_failed(self, instance_id: str, workflow_name: str, error: BaseException) -> None:
+        pass
+
+    async def on_workflow_cancelled(self, instance_id: str, workflow_name: str) -> None:
         pass
 
     async def on_activity_start(
@@ -102,6 +117,12 @@ class HooksBase(WorkflowHooks, ABC):
     ) -> None:
         pass
 
+    async def on_event_sent(self, event_type: str, event_source: str, event_data: Any) -> None:
+        pass
+
+    async def on_event_received(self, instance_id: str, event_type: str, event_data: Any) -> None:
+        pass
+
 
 class HookDispatcher:
     """Calls the hooks of an observer, and keeps what goes wrong in them away from the run."""
@@ -116,9 +137,25 @@ class HookDispatcher:
         method = getattr(self.observer, name, None)
         if method is None:
             return
+        token = _is_observing.set(True)
         try:
             answer = method(*arguments)
             if inspect.isawaitable(answer):
                 await answer
         except Exception:  # the user's code: whatever it raises must not change the outcome of the run
             logger.exception("Hook %s failed", name, extra={"hook": name})
+        finally:
+            _is_observing.reset(token)
+
+
+_is_observing: ContextVar[bool] = ContextVar("edda_is_observing", default=False)
+
+
+def is_observing() -> bool:
+    """Whether the caller is a hook: what it does is no part of the run that it observes."""
+    return _is_observing.get()
+
+
+def stop_observing() -> None:
+    """What runs in this context is no hook, although one has started it."""
+    _is_observing.set(False)

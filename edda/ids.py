@@ -6,6 +6,14 @@ import hashlib
 import os
 import secrets
 import time
+import uuid
+
+HANDLERS_SUFFIX = ".on_event"
+
+
+def handlers_workflow_name(service_name: str) -> str:
+    """The name of the workflow that runs the event handlers of a service."""
+    return service_name + HANDLERS_SUFFIX
 
 
 def new_instance_id(workflow_name: str) -> str:
@@ -28,6 +36,16 @@ def derived_key(*parts: str) -> str:
     """64 hex digits that identify this sequence of texts (SHA-256 over a prefix-free form)."""
     framed = b"".join(b"%d:%s" % (len(raw), raw) for raw in (part.encode() for part in parts))
     return hashlib.sha256(framed).hexdigest()
+
+
+def derived_uuid(*parts: str) -> uuid.UUID:
+    """The UUID, in the form of version 4, that belongs to these parts: the same each time."""
+    return uuid.UUID(hex=derived_key(*parts)[:32], version=4)
+
+
+def new_uuid() -> uuid.UUID:
+    """A random UUID."""
+    return uuid.UUID(bytes=secrets.token_bytes(16), version=4)
 
 
 def new_worker_id(service_name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from edda.channels.arrivals import message_of
 from edda.clock import monotonic
 from edda.cloudevent import Event
 from edda.creation import AnyWorkflow
@@ -33,6 +34,7 @@ class Ingest:
         service_name: str,
         handlers: EventHandlers,
         event_workflow: EventWorkflow,
+        within: Callable[[], float],
         concurrency: int,
     ) -> None:
         self._storage = storage
@@ -40,15 +42,17 @@ class Ingest:
         self._service_name = service_name
         self._handlers = handlers
         self._event_workflow = event_workflow
+        self._within = within
         self._concurrency = concurrency
 
     async def accept(self, events: Sequence[Event]) -> list[asyncio.Task[Any]]:
         """Store the events, all or none, and begin to run what they started.
 
         Returns the tasks of those runs. An event that was accepted before changes
-        nothing. Raises :class:`InvalidEventError` when an event does not fit the
-        workflow that it would start. A caller that is cancelled does not undo what is
-        stored: that is run all the same.
+        nothing. Raises :class:`InvalidEventError` when an event does not fit the workflow
+        that it would start, and :class:`StorageUnavailableError` when the database did not
+        take it in time. A caller that is cancelled does not undo what is stored: that is
+        run all the same.
         """
         return await asyncio.shield(self._engine.spawn(self._accept(events)))
 
@@ -56,18 +60,20 @@ class Ingest:
         keys = [self._key(event) for event in events]
         planned = [plan for event, key in zip(events, keys, strict=True) for plan in self._plan(event, key)]
         asked_at = monotonic()
-        definitions = {workflow.name: workflow for workflow, _, _ in planned}
         stored = EventsAccepted(
             tuple(self._inbox_event(event, key) for event, key in zip(events, keys, strict=True)),
             tuple(new for _, new, _ in planned),
         )
-        # Submitted together, so that they share a commit.
-        created, _ = await asyncio.gather(
-            self._storage.submit(stored),
-            asyncio.gather(*map(self._engine.creation.register_definition, definitions.values())),
-        )
-        if any(new.lease is None for _, new, _ in planned):
-            self._engine.wake()
+        storing = self._storage.submit(stored, within=self._within())
+        creation = self._engine.creation
+        unknown = {
+            workflow.name: workflow for workflow, _, _ in planned if not creation.is_registered(workflow)
+        }
+        if unknown:  # submitted together, so that they share a commit
+            registering = asyncio.gather(*map(creation.register_definition, unknown.values()))
+            created, _ = await asyncio.gather(storing, registering)
+        else:
+            created = await storing
         return [
             self._engine.spawn(self._engine.run_new(workflow, new, arguments, asked_at=asked_at))
             for workflow, new, arguments in planned
@@ -81,8 +87,21 @@ class Ingest:
         return derived_key(self._service_name, source, event_id)
 
     def _inbox_event(self, event: Event, key: str) -> InboxEvent:
+        try:
+            message = message_of(event)
+        except ValueError as error:
+            raise InvalidEventError(error) from error
+        source, event_id = event.get("source"), event.get("id")
         return InboxEvent(
-            key, self._service_name, event.get("source") or "", event.get("id") or "", event["type"]
+            key,
+            self._service_name,
+            source or "",
+            event_id or "",
+            event["type"],
+            publication_key=derived_key(source, event_id)
+            if source is not None and event_id is not None
+            else None,
+            message=message,
         )
 
     def _plan(self, event: Event, key: str) -> list[_Planned]:

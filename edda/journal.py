@@ -1,26 +1,22 @@
-"""The recorded steps of one run: which ids exist, and in what order their outcomes return.
-
-Ids are taken when an operation is called. Several branches of a body draw from the same
-counters, so a replay gives the same ids only if the branches advance in the same order
-as they did live. Therefore outcomes re-enter the body one at a time in the order of
-recording, live and on replay, with time in between for the branch to reach its next call.
-"""
+"""The recorded steps of one run: which ids exist, and which of them the body has called."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+from edda.clock import now
+from edda.codec.json import loads_object
 from edda.storage.records import HistoryRecord
+from edda.storage.writes import StepRecorded
+from edda.types import EventType, JSONObject
 
-# Turns of the event loop that a branch gets to reach its next operation. A branch that
-# hands its outcome through nested gathers and task groups needs about two per level.
-_TURNS_ALONE = 1
-_TURNS_CONCURRENT = 8
-# A recorded step that nobody asks for within so many turns does not hold up the others:
-# its caller is busy with something that is not durable, or was cancelled.
-_TURNS_UNCLAIMED = 200
+ENTERED_AFTER = "after"
+"""Under which the row of a step in a block names the step whose outcome the body saw before, "" for none."""
+
+GIVEN_UP = "given_up_before"
+"""Under which the row of a step names those that the body cancelled before it, so that they have no row."""
+
+_BLOCKS = (EventType.TRANSACTION_COMMITTED, EventType.TRANSACTION_ROLLED_BACK)
 
 
 class StepIds:
@@ -65,6 +61,7 @@ class Journal(StepIds):
         super().__init__()
         self._recorded = {record.activity_id: record for record in history}
         self._excused: tuple[str, ...] = ()
+        self.given_up: list[str] = []
         self.replaying = bool(history)
 
     def recorded(self, step_id: str) -> HistoryRecord | None:
@@ -90,143 +87,56 @@ class Journal(StepIds):
             if record.activity_id not in self.called and not record.activity_id.startswith(self._excused)
         ]
 
+    def with_given_up(self, step_id: str, event_data: JSONObject) -> JSONObject:
+        """The row of a step of the body, naming the steps that were cancelled before it."""
+        if not self.given_up or "/" in step_id:
+            return event_data
+        return {**event_data, GIVEN_UP: [*self.given_up]}
+
     def own_steps(self) -> list[HistoryRecord]:
         """The recorded steps of the body; those inside an activity are the activity's affair."""
         return [record for step_id, record in self._recorded.items() if not self._is_inside_another(step_id)]
 
     def _is_inside_another(self, step_id: str) -> bool:
         outer, slash, _ = step_id.rpartition("/")
-        return bool(slash) and (outer in self._recorded or outer in self.called)
+        if not slash:
+            return False
+        record = self._recorded.get(outer)
+        if record is None:
+            return outer in self.called
+        # What happens in a transaction block is seen by the body.
+        return record.event_type not in _BLOCKS or self._is_inside_another(outer)
 
-    def add(self, record: HistoryRecord) -> None:
-        """Remember a step that was recorded during this run, for a second look in the same run."""
-        self._recorded[record.activity_id] = record
+    def in_order_of_entry(self) -> list[str]:
+        """The recorded steps of the body in the order in which their outcomes entered it.
 
-
-class Turnstile:
-    """Lets the outcomes of a run into its body one at a time, in the order of recording."""
-
-    def __init__(self, recorded: Iterable[str] = ()) -> None:
-        self._unclaimed = dict.fromkeys(recorded)
-        self._asking: dict[str, asyncio.Future[None]] = {}
-        self._live: deque[asyncio.Future[None]] = deque()
-        self._beyond: list[asyncio.Future[None]] = []
-        self._patient = True
-        self._first_task: asyncio.Task[object] | None = None
-        self._concurrent = False
-        self._pumping = False
-        self._pause = 0
-        self._stalled = 0
-
-    def note_caller(self) -> None:
-        """Learn from the calling task whether several branches run at once."""
-        task = asyncio.current_task()
-        if self._first_task is None:
-            self._first_task = task
-        elif task is not self._first_task:
-            self._concurrent = True
-
-    async def pass_recorded(self, step_id: str) -> None:
-        """Return when it is the turn of this recorded step."""
-        turn = asyncio.get_running_loop().create_future()
-        self._asking[step_id] = turn
-        self._concurrent = self._concurrent or len(self._asking) > 1
-        self._pump_soon(_TURNS_CONCURRENT if self._concurrent else _TURNS_ALONE)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            self._asking.pop(step_id, None)
-            self._unclaimed.pop(step_id, None)
-            raise
-
-    async def pass_unrecorded(self) -> None:
-        """Return when every recorded step has returned, or nobody asks for those that are left.
-
-        So a step that is not recorded is not begun only to be cancelled by what a
-        recorded one is about to decide.
+        That is the order of recording, but for steps in a block: the body saw them before
+        the commit. Beside other branches their rows say after which other one.
         """
-        if not self._unclaimed or not self._patient:
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._beyond.append(turn)
-        self._pump_soon(_TURNS_ALONE)
-        await turn
+        own = {record.activity_id: _entered_after(record) for record in self.own_steps()}
+        following: dict[str, list[str]] = {}
+        for step_id, previous in own.items():
+            if previous is not None and (previous in own or not previous):
+                following.setdefault(previous, []).append(step_id)
+        moved = {step_id for steps in following.values() for step_id in steps}
+        waiting = [*following.pop("", ()), *(step_id for step_id in own if step_id not in moved)][::-1]
+        order = []
+        while waiting:
+            order.append(step_id := waiting.pop())
+            waiting.extend(reversed(following.pop(step_id, ())))
+        return order
 
-    def forget(self, prefix: str) -> None:
-        """Nobody will ask for the recorded steps under this prefix any more."""
-        for step_id in [step_id for step_id in self._unclaimed if step_id.startswith(prefix)]:
-            if step_id not in self._asking:
-                del self._unclaimed[step_id]
+    def note_recorded(self, step: StepRecorded) -> None:
+        """Remember a step inside an activity: the next attempt in this very run asks for it again."""
+        step_id = step.activity_id
+        if "/" in step_id:
+            instance_id = step.lease.instance_id
+            record = HistoryRecord(0, instance_id, step_id, step.event_type, step.event_data, now())
+            self._recorded[step_id] = record
 
-    async def pass_live(self) -> None:
-        """Return when an outcome that was just recorded may enter the body."""
-        if not self._concurrent:
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._live.append(turn)
-        self._pump_soon(0)
-        await turn
 
-    def _pump_soon(self, pause: int) -> None:
-        if self._pumping:
-            return
-        self._pumping = True
-        self._pause = max(self._pause, pause)
-        asyncio.get_running_loop().call_soon(self._pump)
-
-    def _pump(self) -> None:
-        if self._pause > 0:
-            self._pause -= 1
-        elif self._admit_one():
-            self._pause = _TURNS_CONCURRENT if self._concurrent else _TURNS_ALONE
-        self._pumping = bool(self._asking or self._live or self._beyond or (self._concurrent and self._pause))
-        if self._pumping:
-            asyncio.get_running_loop().call_soon(self._pump)
-
-    def _admit_one(self) -> bool:
-        if self._asking:
-            return self._admit_recorded()
-        while self._live:
-            turn = self._live.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return True
-        return bool(self._beyond) and self._admit_beyond()
-
-    def _admit_beyond(self) -> bool:
-        if self._unclaimed:
-            self._stalled += 1
-            if self._stalled < _TURNS_UNCLAIMED:
-                return False
-            self._patient = False
-        beyond, self._beyond = self._beyond, []
-        for turn in beyond:
-            if not turn.done():
-                turn.set_result(None)
-        return True
-
-    def _admit_recorded(self) -> bool:
-        step_id = self._next_recorded()
-        if step_id is None:
-            return False
-        self._stalled = 0
-        self._unclaimed.pop(step_id, None)
-        turn = self._asking.pop(step_id)
-        if turn.done():
-            return False
-        turn.set_result(None)
-        return True
-
-    def _next_recorded(self) -> str | None:
-        for step_id in self._asking:
-            if step_id not in self._unclaimed:  # it was passed over while nobody asked for it
-                return step_id
-        head = next(iter(self._unclaimed))
-        if head in self._asking:
-            return head
-        self._stalled += 1
-        if self._stalled < _TURNS_UNCLAIMED:
-            return None
-        while (head := next(iter(self._unclaimed))) not in self._asking:
-            del self._unclaimed[head]
-        return head
+def _entered_after(record: HistoryRecord) -> str | None:
+    if "/" not in record.activity_id or f'"{ENTERED_AFTER}"' not in record.event_data:
+        return None
+    previous = loads_object(record.event_data).get(ENTERED_AFTER)
+    return previous if isinstance(previous, str) else None

@@ -10,9 +10,10 @@ from typing import Any, Generic, TypeVar
 
 from edda.branches import Branch
 from edda.codec.json import loads
-from edda.concurrency import close_unstarted, error_of
+from edda.concurrency import Together, close_unstarted, error_of
 from edda.context import WorkflowContext
 from edda.exceptions import WorkflowSignal
+from edda.refusal import retrieve_signal
 from edda.run import Run
 from edda.scope import activity_scope
 from edda.steps import StepCall, call_step, perform
@@ -52,7 +53,7 @@ def race(
     ``race:1/payment/charge:1``, so that a loser never shifts the ids of later steps.
     Inside an activity a race is no step of its own.
 
-    Raises ``ValueError`` without any branch.
+    Raises ``ValueError`` without any branch, and for a name that is a number or has a slash.
 
     ::
 
@@ -62,11 +63,12 @@ def race(
     """
     entries = [_Entry(str(index), None, branch) for index, branch in enumerate(branches)]
     entries += [_Entry(name, name, branch) for name, branch in named.items()]
-    if len({entry.label for entry in entries}) != max(1, len(entries)):
+    labels = {entry.label for entry in entries}
+    if not entries or len(labels) < len(entries) or any("/" in label for label in labels):
         close_unstarted(entry.awaitable for entry in entries)
-        raise ValueError("a race needs at least one branch, and names that are not numbers")
+        raise ValueError("a race needs at least one branch, and names that are not numbers and have no slash")
     call = None if activity_scope(ctx.run) else call_step(ctx.run, "race")
-    return _Race(ctx.run, call, entries).decide()
+    return Together(_Race(ctx.run, call, entries).decide(), [*branches, *named.values()])
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,9 @@ class _Race:
             self._start(index, entry, expected, first)
         try:
             return await first
+        except WorkflowSignal:
+            retrieve_signal(asyncio.current_task())
+            raise
         finally:
             await self._end_losers(first)
 
@@ -159,7 +164,7 @@ class _Race:
             task = asyncio.create_task(_await(entry.awaitable))
         else:
             lost = expected not in (None, index)
-            branch = Branch(self._run, self._call.step_id, entry.label, lost=lost)
+            branch = Branch(self._run, f"{self._call.step_id}/{entry.label}/", lost=lost)
             self._branches.append(branch)
             with branch.current():
                 task = asyncio.create_task(_await(entry.awaitable))
@@ -167,7 +172,9 @@ class _Race:
         self._tasks.append(task)
 
     async def _end_losers(self, first: asyncio.Future[int]) -> None:
-        winner = first.result() if first.done() and not first.cancelled() and not first.exception() else None
+        winner = (
+            first.result() if first.done() and not first.cancelled() and first.exception() is None else None
+        )
         losers = [index for index in range(len(self._tasks)) if index != winner]
         branches = [self._branches[index] for index in losers] if self._branches else []
         for branch in branches:
@@ -192,7 +199,7 @@ class _Race:
         for branch in branches:
             run.journal.excuse(branch.prefix)
             run.turnstile.forget(branch.prefix)
-            run.give_up_waits_under(branch.prefix)
+            run.waits.give_up_under(branch.prefix)
         for task in losers:
             error = error_of(task)
             if isinstance(error, Exception) and not run.journal.replaying:

@@ -9,31 +9,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
-from edda.children import ChildStart, start_with_commit
+from edda.cancellation import Cancellation
 from edda.clock import monotonic
 from edda.codec.json import loads
-from edda.context import current_context
-from edda.creation import AnyWorkflow, Creation, EngineOptions, definition_of
-from edda.exceptions import LockLostError, LockNotAcquiredError, ShuttingDownError, StorageError
-from edda.execution import Execution, Failed, Outcome, Stopped
+from edda.creation import AnyWorkflow, Creation, EngineOptions
+from edda.exceptions import LockLostError, LockNotAcquiredError, ShuttingDownError
+from edda.execution import Ending, Execution, Outcome, Stopped
 from edda.leases import HeldLeases
 from edda.residents import Residents
 from edda.run import Run, Services
-from edda.scope import activity_scope
-from edda.settlement import Settlement
-from edda.steps import call_step, perform
-from edda.storage.records import ClaimedInstance
-from edda.storage.writes import (
-    InstanceClaimed,
-    NewInstance,
-    NotClaimable,
-    Parked,
-)
-from edda.types import Status
-from edda.unit_of_work import current_unit
+from edda.settlement import RollbackDue, Settled, Settlement, Successor
+from edda.starting import Starting, raise_error
+from edda.storage.records import ClaimedInstance, Lease
+from edda.storage.writes import InstanceClaimed, NewInstance, NotClaimable, Parked
+from edda.types import JSONValue, Status
+from edda.unwinding import Unwinding
 from edda.workflow import activated, find_workflow, get_all_workflows
+
+__all__ = ["ReplayEngine"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +50,14 @@ class ReplayEngine:
         self._options = options
         self._wake_in = wake_in
         self._own = {workflow.name: workflow for workflow in own_workflows}
-        self._settlement = Settlement(services.storage, services.hooks)
-        self._residents = Residents(options.residents)
         self.creation = Creation(services, options)
+        self._settlement = Settlement(services.storage, services.hooks, self.creation, wake_in)
+        self._residents = Residents(options.residents)
+        self._unwinding = Unwinding(services, self._settlement, self)
+        self._cancellation = Cancellation(services, options, self)
+        self._starting = Starting(
+            services, self.creation, spawn=self.spawn, run_new=self.run_new, run_claimed=self.run_claimed
+        )
         self._running: dict[str, Execution] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._draining = False
@@ -74,6 +75,11 @@ class ReplayEngine:
     def workflow_names(self) -> list[str]:
         """The names of all workflows that this worker can run."""
         return [*self._own, *get_all_workflows()]
+
+    def look_for_messages(self, channels: AbstractSet[str]) -> None:
+        """Messages were published: runs that wait for them while they hold their lease look again."""
+        for execution in self._running.values():
+            execution.look_for_messages(channels)
 
     @property
     def running(self) -> int:
@@ -93,78 +99,33 @@ class ReplayEngine:
         *,
         instance_id: str | None = None,
     ) -> str:
-        """Start an instance and wait until it completed or parked; see :meth:`Workflow.start`.
-
-        In the body of a workflow of this engine it is a recorded step. In an activity or
-        a transaction block the instance is created with the commit and runs after it.
-        """
-        context = current_context.get()
-        if context is not None and context.run.services is self._services and context.run.stopped:
-            raise context.run.signal()  # else an activity would fail because its worker stops
-        if instance_id is None and context is not None and context.run.services is self._services:
-            unit, in_body = current_unit(), activity_scope(context.run) is None
-            if in_body:
-                return await self._start_child(context.run, workflow, arguments, lock_timeout)
-            if unit is not None:
-                new, _ = self.creation.prepare(workflow, arguments, lock_timeout=lock_timeout, leased=False)
-                start_with_commit(unit, definition_of(workflow), new, wake=self.wake)
-                return new.instance_id
-        new, loaded = self.creation.prepare(
-            workflow, arguments, lock_timeout=lock_timeout, leased=True, instance_id=instance_id
-        )
-        _raise_error(await self._run_in_background(workflow, new, loaded))
-        return new.instance_id
-
-    async def _run_in_background(
-        self, workflow: AnyWorkflow, new: NewInstance, arguments: dict[str, Any]
-    ) -> Outcome | Parked | None:
-        # The run is a task of its own: a caller that is cancelled leaves it running.
-        return await asyncio.shield(self.spawn(self._create_and_run(workflow, new, arguments)))
-
-    async def _start_child(
-        self, parent: Run, workflow: AnyWorkflow, arguments: dict[str, Any], lock_timeout: float | None
-    ) -> str:
-        unit = current_unit()
-        # Wrong arguments are told before anything happens.
-        self.creation.prepare(workflow, arguments, leased=False)
-
-        async def start(child_id: str) -> Outcome | Parked | None:
-            new, loaded = self.creation.prepare(
-                workflow, arguments, lock_timeout=lock_timeout, leased=unit is None, instance_id=child_id
-            )
-            if unit is None:
-                return await self._run_in_background(workflow, new, loaded)
-            start_with_commit(unit, definition_of(workflow), new, wake=self.wake)
-            return Parked(0.0)
-
-        call = call_step(parent, f"start_{workflow.name}")
-        step = ChildStart(call.step_id, workflow.name, storage=self._storage, start=start)
-        return await perform(parent, call, step)
-
-    async def _create_and_run(
-        self, workflow: AnyWorkflow, new: NewInstance, arguments: dict[str, Any]
-    ) -> Outcome | Parked | None:
-        asked_at = monotonic()
-        # Both are submitted at once, so that they share a commit.
-        _, created = await asyncio.gather(
-            self.creation.register_definition(workflow), self._storage.submit(new)
-        )
-        if not created:
-            return None
-        return await self.run_new(workflow, new, arguments, asked_at=asked_at)
+        """Start an instance and wait until it completed or parked; see :meth:`Workflow.start`."""
+        return await self._starting.start(workflow, arguments, lock_timeout, instance_id=instance_id)
 
     async def run_new(
         self, workflow: AnyWorkflow, new: NewInstance, arguments: dict[str, Any], *, asked_at: float
     ) -> Outcome | Parked:
         """Run an instance that was just stored, leased to this worker since ``asked_at``."""
+        return await self.drive(await self._begin(workflow, new, arguments, asked_at))
+
+    async def _begin(
+        self, workflow: AnyWorkflow, new: NewInstance, arguments: dict[str, Any], asked_at: float
+    ) -> Execution:
         if new.lease is None:
             raise ValueError(f"{new.instance_id} is not leased to this worker")
         hooks = self._services.hooks
         if hooks.observer is not None:
             await hooks.call("on_workflow_start", new.instance_id, new.workflow_name, loads(new.input_data))
-        run = Run(new.lease, workflow_name=workflow.name, services=self._services)
+        run = Run(
+            new.lease,
+            workflow_name=workflow.name,
+            services=self._services,
+            chain_id=new.chain_id,
+            lock_timeout_seconds=new.lock_timeout_seconds,
+            subscriptions=() if new.chain_id is None else None,  # a successor has those of its chain
+        )
         run.trust_lease_from(asked_at)
-        return await self._drive(self._execute(run, workflow, arguments))
+        return self.execute(run, workflow, arguments)
 
     async def resume(self, workflow: AnyWorkflow, instance_id: str) -> None:
         """Run an instance now; see :meth:`Workflow.resume`."""
@@ -186,7 +147,7 @@ class ReplayEngine:
         if isinstance(answer, NotClaimable):
             raise LockNotAcquiredError(instance_id)
         task = self.spawn(self.run_claimed(answer))
-        _raise_error(await asyncio.shield(task))
+        raise_error(await asyncio.shield(task))
 
     async def resume_by_name(self, instance_id: str, workflow_name: str) -> None:
         """Run an instance of a workflow given by name; otherwise as :meth:`Workflow.resume`."""
@@ -198,14 +159,43 @@ class ReplayEngine:
             )
         await self.resume(workflow, instance_id)
 
+    async def cancel_workflow(self, instance_id: str, cancelled_by: str = "user") -> bool:
+        """Have an instance undo what it did and end as ``cancelled``; False if it is not live.
+
+        One that waits, or that no worker runs, has ended when this returns, unless a compensation
+        waits. A running one stops at its next step: this waits up to five seconds for its end,
+        and returns True in any case, since the request is stored. False means unknown, ended,
+        being rolled back already, or past its pivot.
+
+        ::
+
+            await app.replay_engine.cancel_workflow(instance_id, cancelled_by="support")
+        """
+        return await self._cancellation.cancel(instance_id, cancelled_by)
+
+    async def retry_compensations(self, instance_id: str) -> list[JSONValue]:
+        """Execute the failed compensations of an instance that has ended, once more.
+
+        It is ``compensating`` meanwhile and ends as it did before. Returns those that failed
+        again, in the form of ``compensation_errors``; while one waits for its next attempt,
+        those of the time before. Raises ``ValueError`` for an instance that is unknown, has
+        not ended, or has no failed compensations.
+
+        ::
+
+            still_failing = await app.replay_engine.retry_compensations(instance_id)
+        """
+        again = self._unwinding.compensate_again(instance_id, self._options.lease_seconds)
+        return await asyncio.shield(self.spawn(again))
+
+    def run_of(self, instance_id: str) -> Execution | None:
+        """The execution of this instance that is being driven now."""
+        return self._running.get(instance_id)
+
     async def _claim(self, instance_id: str, *, token: int | None = None) -> ClaimedInstance | NotClaimable:
         return await self._storage.submit(
             InstanceClaimed(self._services.worker_id, instance_id, self._options.lease_seconds, token)
         )
-
-    def wake(self) -> None:
-        """Have the worker look for due instances now."""
-        self._wake_in(0.0)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run something in the background that the engine keeps and drains."""
@@ -217,13 +207,17 @@ class ReplayEngine:
 
     async def run_claimed(self, claimed: ClaimedInstance) -> Outcome | Parked:
         """Go on with an instance under a fresh lease: resident if possible, else from its history."""
-        asked_at = monotonic()
-        try:
-            execution = await self._wake_resident(claimed) or await self._replay(claimed)
-        except Exception as error:  # noqa: BLE001 - an instance that cannot be loaded is set aside, whatever the cause
-            return await self._set_aside(claimed, error)
-        execution.run.trust_lease_from(asked_at)
-        return await self._drive(execution, attempts=claimed.attempts)
+        with self.leases.loading(claimed.lease) as loading:
+            if claimed.cancelled or claimed.status is Status.COMPENSATING:
+                if (resident := self._residents.take(claimed.lease.instance_id)) is not None:
+                    self._dismiss(resident)
+                return await self._unwinding.take_over(claimed)
+            try:
+                execution = await self._wake_resident(claimed) or await self._replay(claimed)
+            except Exception as error:  # noqa: BLE001 - an instance that cannot be loaded is set aside, whatever the cause
+                return await self.set_aside(claimed.lease, error, claimed.attempts, claimed.subscriber)
+            execution.run.trust_lease_from(loading.asked_at)
+            return await self.drive(execution, attempts=claimed.attempts)
 
     async def _wake_resident(self, claimed: ClaimedInstance) -> Execution | None:
         execution = self._residents.take(claimed.lease.instance_id)
@@ -234,45 +228,69 @@ class ReplayEngine:
             return None
         execution.run.take_lease(claimed.lease)
         try:
-            execution.run.note_registered(await self._storage.load_waits(claimed.lease.instance_id))
-        except StorageError:
+            await self._load_waits(execution.run)
+        except Exception:  # whatever it is, nobody else drives it any more
             self._dismiss(execution)
             raise
         return execution
+
+    async def _load_waits(self, run: Run) -> None:
+        if run.waits.may_be_due:
+            run.waits.note_registered(await self._storage.load_waits(run.instance_id))
+        run.waits.look_again()
 
     async def _replay(self, claimed: ClaimedInstance) -> Execution:
         workflow = self.find(claimed.workflow_name)
         if workflow is None:
             raise LookupError(f"Workflow {claimed.workflow_name!r} is not known to this worker")
         instance_id = claimed.lease.instance_id
-        history, waits = await asyncio.gather(
-            self._storage.load_history(instance_id), self._storage.load_waits(instance_id)
-        )
+        stored = await self._storage.load_run(instance_id, claimed.subscriber)
         arguments = workflow.codec.load_kwargs_text(claimed.input_data, claimed.input_types)
         run = Run(
             claimed.lease,
             workflow_name=claimed.workflow_name,
             services=self._services,
-            history=history,
-            waits=waits,
+            chain_id=claimed.chain_id,
+            lock_timeout_seconds=claimed.lock_timeout_seconds,
+            history=stored.history,
+            waits=stored.waits,
+            subscriptions=stored.subscriptions,
         )
-        return self._execute(run, workflow, arguments)
+        return self.execute(run, workflow, arguments)
 
-    async def _set_aside(self, claimed: ClaimedInstance, error: Exception) -> Outcome:
+    async def set_aside(self, lease: Lease, error: Exception, attempts: int, subscriber: str) -> Outcome:
+        """Hand the lease of an instance back, for another try after a delay."""
         try:
-            await self._settlement.set_aside(claimed.lease, error, attempts=claimed.attempts)
-        except StorageError:
-            logger.warning("The lease of %s was not handed back; it expires", claimed.lease.instance_id)
+            await self._settlement.set_aside(lease, error, attempts=attempts, subscriber=subscriber)
+        except Exception:  # noqa: BLE001 - nobody renews the lease, so all ends well, whatever the cause
+            logger.warning("The lease of %s was not handed back; it expires", lease.instance_id)
         return Stopped(error)
 
-    def _execute(self, run: Run, workflow: AnyWorkflow, arguments: dict[str, Any]) -> Execution:
+    def execute(
+        self, run: Run, workflow: AnyWorkflow, arguments: dict[str, Any], ending: Ending | None = None
+    ) -> Execution:
+        """The execution of this function in this run; with an ``ending`` it is a rollback."""
         with activated(self):
-            execution = Execution(run, workflow, arguments)
+            execution = Execution(run, workflow, arguments, ending)
         run.regain_lease = lambda: self._regain(execution)
         execution.when_body_ends(lambda: self._end_parked(execution))
         return execution
 
-    async def _drive(self, execution: Execution, *, attempts: int = 0) -> Outcome | Parked:
+    async def drive(self, execution: Execution, *, attempts: int = 0) -> Outcome | Parked:
+        """Drive a run, after it the successors that it and they recur to, and the rollback of the last."""
+        settled = await self._drive_one(execution, attempts=attempts)
+        while isinstance(settled, Successor):
+            attempts = 0
+            execution = await self._begin(
+                execution.workflow, settled.new, settled.arguments, settled.asked_at
+            )
+            settled = await self._drive_one(execution, attempts=attempts)
+        if isinstance(settled, RollbackDue):
+            self._dismiss(execution)  # a body that was about to park is still there
+            return await self._unwinding.go_on(execution.run, settled, attempts=attempts)
+        return settled
+
+    async def _drive_one(self, execution: Execution, *, attempts: int) -> Settled:
         run = execution.run
         execution.driver = asyncio.current_task()
         self._running[run.instance_id] = execution
@@ -280,10 +298,7 @@ class ReplayEngine:
         if self._draining:
             run.stop(ShuttingDownError(run.instance_id))
         try:
-            outcome = await execution.until_settled()
-            # What is being handed back is not to be renewed: that would look like a loss.
-            self.leases.drop(run)
-            settled = await self._settlement.settle(execution, outcome, attempts=attempts)
+            settled = await self._until_settled(execution, attempts)
         finally:
             self.leases.drop(run)
             if self._running.get(run.instance_id) is execution:
@@ -294,6 +309,19 @@ class ReplayEngine:
             run.stop(settled.reason)
             self._dismiss(execution)
         return settled
+
+    async def _until_settled(self, execution: Execution, attempts: int) -> Settled:
+        run = execution.run
+        try:
+            outcome = await execution.until_settled()
+            # What is being handed back is not to be renewed: that would look like a loss.
+            self.leases.drop(run)
+            return await self._settlement.settle(execution, outcome, attempts=attempts)
+        except Exception as error:  # a defect of ours: another run may be spared it
+            logger.exception("Error of edda in %s", run.instance_id, extra={"instance_id": run.instance_id})
+            self.leases.drop(run)
+            run.stop(error)
+            return await self.set_aside(run.lease, error, attempts, run.chain_id)
 
     def _keep(self, execution: Execution, parked: Parked) -> None:
         if self._draining:
@@ -337,11 +365,11 @@ class ReplayEngine:
                 return
             run.take_lease(answer.lease)
             run.trust_lease_from(asked_at)
-            run.note_registered(await self._storage.load_waits(run.instance_id))
-        except StorageError as error:
+            await self._load_waits(run)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run needs a driver or an end
             run.stop(error)
         if run.has_lease():
-            self.spawn(self._drive(execution))
+            self.spawn(self.drive(execution))
         else:
             self._dismiss(execution)
 
@@ -369,13 +397,3 @@ class ReplayEngine:
             self._tasks and (left := deadline - monotonic()) > 0
         ):  # a task that ends may leave another behind
             await asyncio.wait(set(self._tasks), timeout=left)
-
-
-def _raise_error(outcome: Outcome | Parked | None) -> None:
-    match outcome:
-        case Failed(error):
-            raise error
-        case Stopped(reason):
-            raise reason
-        case _:
-            return

@@ -14,6 +14,15 @@ from edda.clock import now
 from edda.exceptions import TerminalError
 from edda.types import JSONObject, JSONValue
 
+__all__ = [
+    "AGGRESSIVE_RETRY",
+    "CONSERVATIVE_RETRY",
+    "DEFAULT_RETRY_POLICY",
+    "INFINITE_RETRY",
+    "RetryMetadata",
+    "RetryPolicy",
+]
+
 ErrorTypes: TypeAlias = tuple[type[BaseException], ...]
 
 # An activity may be tried for years. Its record keeps the newest attempts, and the start of

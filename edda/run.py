@@ -9,30 +9,49 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from edda.clock import monotonic, now
+from edda.body_tasks import BodyTasks
+from edda.cancel_notice import CancelNotice
+from edda.clock import monotonic
 from edda.codec.json import DEFAULT_MAX_BYTES, check_size, dumps
-from edda.exceptions import LockLostError, StorageError, TransactionLostError, WorkflowSuspended
+from edda.commit_order import CommitOrder
+from edda.exceptions import (
+    LockLostError,
+    NonDeterminismError,
+    StorageError,
+    TransactionLostError,
+    WorkflowSuspended,
+)
 from edda.hooks import HookDispatcher
-from edda.journal import Journal, Turnstile
+from edda.journal import Journal
+from edda.local_functions import hold_functions
+from edda.refusal import Refusals
+from edda.registrations import Change, Registrations
 from edda.retry import RetryPolicy
 from edda.storage.protocol import StorageProtocol
-from edda.storage.records import HistoryRecord, Lease, WaitRecord
-from edda.storage.writes import AlreadyRecorded, NewWait, StepRecorded, Verdict, WaitsRegistered
-from edda.types import EventType, JSONObject, WaitKind
+from edda.storage.records import HistoryRecord, Lease, Subscription, WaitRecord, under_next_token
+from edda.storage.writes import (
+    AlreadyRecorded,
+    NewWait,
+    StepRecorded,
+    Verdict,
+    WaitsRegistered,
+    Write,
+    under_lease,
+)
+from edda.subscriptions import Subscriptions
+from edda.turnstile import Turnstile
+from edda.types import ALWAYS_RECORDED, EventType, JSONObject
 from edda.unit_of_work import UnitOfWork, current_unit
+from edda.waiting import Waits
+
+A = TypeVar("A")
 
 logger = logging.getLogger(__name__)
-
-# What carries an exception, whose parts are bounded already when it becomes JSON: the limit
-# of a user must not make a failure unrecordable.
-_ALWAYS_RECORDED = frozenset(
-    {EventType.ACTIVITY_FAILED, EventType.TRANSACTION_ROLLED_BACK, EventType.CHILD_WORKFLOW_STARTED}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +67,6 @@ class Services:
     strict_replay: bool = False
 
 
-@dataclass(slots=True)
-class PendingWait:
-    """A wait the body has reached; ``due`` is a monotonic instant, None while it is not known.
-
-    A ``held`` one keeps its own time, whatever row there is for the same step.
-    """
-
-    wait: NewWait
-    registered: bool
-    done: asyncio.Future[None]
-    due: float | None = None
-    held: bool = False
-
-
 class Run:
     """One run: its lease, its journal, its open waits, and whether it has ended."""
 
@@ -71,22 +76,33 @@ class Run:
         *,
         workflow_name: str,
         services: Services,
+        chain_id: str | None = None,
+        lock_timeout_seconds: float | None = None,
         history: Sequence[HistoryRecord] = (),
         waits: Sequence[WaitRecord] = (),
+        subscriptions: Sequence[Subscription] | None = None,
     ) -> None:
         self.workflow_name = workflow_name
+        self.lock_timeout_seconds = lock_timeout_seconds
+        self.chain_id = chain_id or lease.instance_id  # one for a whole chain of recurs
         self.services = services
+        self.subscriptions = Subscriptions(
+            services.storage, instance_id=lease.instance_id, chain_id=self.chain_id, known=subscriptions
+        )
         self.journal = Journal(history)
-        self.turnstile = Turnstile(record.activity_id for record in self.journal.own_steps())
-        self.pending: dict[str, PendingWait] = {}
-        self.abandoned_waits: list[str] = []
+        self._order = CommitOrder()
+        self.turnstile = Turnstile(self.journal.in_order_of_entry())
+        self.waits = Waits(waits)
+        self.registrations = Registrations(history)
+        self.tasks = BodyTasks()
+        self.contradiction: NonDeterminismError | None = None
         self.in_flight = 0
         self.changed = asyncio.Event()
         self.stopped_by: Exception | None = None
         self.closed = False
+        self.cancel_notice = CancelNotice(lease.instance_id)
+        self.refusals = Refusals(lease.instance_id, when_ignored=self.changed.set)
         self.regain_lease: Callable[[], Awaitable[None]] | None = None
-        self._open_waits = {wait.activity_id: wait for wait in waits}
-        self._silenced: set[str] = set()
         self.take_lease(lease)
 
     @property
@@ -96,9 +112,8 @@ class Run:
 
     def take_lease(self, lease: Lease) -> None:
         """Go on under this lease."""
-        self.lease = lease
-        self.leased = True
-        self.trust_lease_from(monotonic())
+        self.lease, self.leased, self.leased_at = lease, True, monotonic()
+        self.trust_lease_from(self.leased_at)
 
     def trust_lease_from(self, asked_at: float) -> None:
         """Count the lease from before it was asked for, so that it never outlasts the database's."""
@@ -128,6 +143,12 @@ class Run:
             self.stopped_by = reason
         self._end_waits()
 
+    def check_fits(self) -> None:
+        """Stop if the operation that is about to have an effect contradicts the history."""
+        if self.contradiction is not None:
+            self.stop(self.contradiction)
+            raise self.signal()
+
     def lose_lease(self) -> LockLostError:
         """End the run because its lease is no longer good, and say so once."""
         lost = LockLostError(self.instance_id)
@@ -146,9 +167,9 @@ class Run:
         self._end_waits()
 
     def _end_waits(self) -> None:
-        for pending in self.pending.values():
-            if not pending.done.done():
-                pending.done.set_exception(self.signal())
+        # It leads back to whoever drives the run: without it all of that goes when the run is over.
+        self.regain_lease = None
+        self.waits.end_all(self.signal())
         self.changed.set()
 
     def signal(self) -> WorkflowSuspended:
@@ -156,229 +177,224 @@ class Run:
         reason = self.stopped_by or "its workflow function has ended"
         return WorkflowSuspended(f"the run of {self.instance_id} is over: {reason}")
 
-    def check(self) -> None:
+    async def check(self) -> None:
         """Raise the signal if the run has ended."""
         if self.ended:
+            await self.refusals.pause()
             raise self.signal()
 
-    @asynccontextmanager
-    async def operation(self) -> AsyncIterator[None]:
-        """Count a durable operation as in flight, under a lease that is held."""
-        self.check()
-        self.in_flight += 1
-        try:
-            if not self.leased and self.regain_lease is not None:
-                await self.regain_lease()
-                self.check()
-            yield
-        finally:
-            self.in_flight -= 1
-            if self.pending or self.ended:  # else nobody waits for it: the body just goes on
-                self.changed.set()
+    @property
+    def cancelled(self) -> bool:
+        """Whether the instance is to end as cancelled, as far as the run knows."""
+        return self.cancel_notice.given
+
+    def note_cancelled(self) -> None:
+        """The instance was cancelled: its lease goes on under the next token, its body is to end.
+
+        The body learns of it at its next step. What it waits for is over; an activity in
+        flight is finished and recorded, unless it has asked to be interrupted.
+        """
+        if self.cancelled:
+            return
+        self.lease = under_next_token(self.lease)
+        self.cancel_notice.give()
+        self.waits.end_unsheltered(self.cancel_notice.error())
+        self.changed.set()
+
+    async def check_cancelled(self) -> None:
+        """Raise that if the instance was cancelled."""
+        if self.cancelled:
+            await self.refusals.pause()
+            raise self.cancel_notice.error()
+
+    def obey(self, verdict: Verdict) -> None:
+        """Draw the consequence of the answer to a write that is no step."""
+        if verdict is Verdict.LEASE_LOST:
+            self.lose_lease()
+        elif verdict is Verdict.CANCEL_REQUESTED:
+            self.note_cancelled()
 
     def step(
-        self, step_id: str, event_type: EventType, event_data: JSONObject, *, ends_wait: bool = False
+        self,
+        step_id: str,
+        event_type: EventType,
+        event_data: JSONObject,
+        *,
+        ends_wait: bool = False,
+        effects: tuple[Write[Any], ...] = (),
     ) -> StepRecorded:
         """The write that records a step; raises ``PayloadTooLargeError`` if it is over the limit."""
-        text = dumps(event_data)
-        if event_type not in _ALWAYS_RECORDED:
+        text = dumps(self.journal.with_given_up(step_id, event_data))
+        if event_type not in ALWAYS_RECORDED:
             check_size(text, f"step {step_id!r}", limit=self.services.max_payload_bytes)
-        return StepRecorded(self.lease, step_id, event_type, text, ends_wait)
+        return StepRecorded(self.lease, step_id, event_type, text, ends_wait, effects)
 
-    async def record(self, step: StepRecorded) -> HistoryRecord | None:
+    async def record(self, step: StepRecorded, changes: Sequence[Change] = ()) -> HistoryRecord | None:
         """Commit one step, or leave it to the unit of work around it.
 
-        Returns the record that stands instead if there is one already. Raises the signal
-        when the lease is lost or the database cannot be written, so that neither is ever
-        mistaken for a failure of the step.
+        ``changes`` are the compensations that its row registers or clears. Returns the
+        record that stands instead if there is one already. Raises the signal when the lease
+        is lost or the database cannot be written, so that neither is ever mistaken for a
+        failure of the step.
         """
         unit = current_unit()
         if unit is not None:
-            unit.writes.append(step)
+            if unit.is_replayed:
+                self.stop(NonDeterminismError.in_ended_transaction(step.activity_id, self.instance_id))
+                raise self.signal()
+            # Side by side: a block that is rolled back keeps its steps, but not what they effect.
+            unit.writes += [*step.effects, replace(step, effects=())]
+            unit.changes.extend(changes)
+            self.turnstile.keep_place(step.activity_id)
             return None
-        with self._stopping_on_storage_errors():
-            answer = await self.services.storage.submit(step, within=self.lease_left())
-        if answer is Verdict.ACCEPTED and "/" in step.activity_id:
-            # A step inside an activity: the next attempt in this very run asks for it again.
-            self.journal.add(_as_record(step))
-        return await self._judge(answer)
+        await self._order.share()
+        try:
+            with self.registrations.in_doubt(changes), self.stopping_on_storage_errors():
+                answer = await self.services.storage.submit(step, within=self.lease_left())
+            if answer in (Verdict.ACCEPTED, Verdict.CANCEL_REQUESTED):
+                self.journal.note_recorded(step)
+            return self._judge(step, answer, changes)
+        finally:
+            self._order.leave()
 
     async def record_with(self, unit: UnitOfWork, step: StepRecorded) -> HistoryRecord | None:
         """Commit one step together with all that its unit of work has collected; as :meth:`record`.
 
-        Raises :class:`~edda.exceptions.TransactionLostError` when nothing was stored and
-        the attempt is to be made again, and the database's error for rows of the user
-        that it refuses.
+        Raises :class:`~edda.exceptions.TransactionLostError` when nothing was stored and the attempt
+        is to be made again, and the database's error for rows of the user that it refuses.
         """
-        if unit.parent is None and not unit.began and not unit.writes:
-            return await self.record(step)
         if unit.parent is not None:
             unit.writes.append(step)
             await unit.merge()
+            self.turnstile.keep_place(step.activity_id)
             return None
-        with self._stopping_on_storage_errors():
-            answers = await unit.commit(step)
-        if Verdict.LEASE_LOST in answers:
-            return await self._judge(Verdict.LEASE_LOST)
-        return await self._judge(answers[0])
+        if unit.writes:
+            # The token may have changed since they were collected.
+            collected = (under_lease(write, step.lease) for write in unit.writes)
+            step = replace(step, effects=(*step.effects, *collected))
+        if not unit.began:
+            return await self.record(step, unit.changes)
+        if unit.commits_alone:
+            return await self._commit(unit, step)
+        async with self._order.alone():
+            return await self._commit(unit, step)
 
-    @contextmanager
-    def _stopping_on_storage_errors(self) -> Iterator[None]:
+    async def _commit(self, unit: UnitOfWork, step: StepRecorded) -> HistoryRecord | None:
+        # The next commit may be answered before this one: they come from different threads.
+        self.turnstile.keep_place(step.activity_id)
         try:
-            yield
-        except TransactionLostError:
+            with self.registrations.in_doubt(unit.changes), self.stopping_on_storage_errors():
+                answer = await unit.commit(step)
+        except BaseException:
+            self.turnstile.give_place_back(step.activity_id)
             raise
-        except StorageError as error:
-            self.stop(error)
-            raise self.signal() from error
+        return self._judge(step, answer, unit.changes)
 
-    async def _judge(self, answer: Verdict | AlreadyRecorded) -> HistoryRecord | None:
-        if isinstance(answer, AlreadyRecorded):
-            return answer.record
+    async def submit(self, write: Write[A]) -> A:
+        """Commit a write whose answer the operation judges; raises the signal as :meth:`record` does."""
+        await self._order.share()
+        try:
+            with self.stopping_on_storage_errors():
+                answer = await self.services.storage.submit(write, within=self.lease_left())
+        finally:
+            self._order.leave()
+        if isinstance(answer, Verdict):
+            self.obey(answer)
         if answer is Verdict.LEASE_LOST:
-            self.lose_lease()
             raise self.signal()
-        await self.turnstile.pass_live()
+        if answer is Verdict.CANCEL_REQUESTED:
+            raise self.cancel_notice.error()
+        return answer
+
+    def note_recorded(self, step: StepRecorded) -> None:
+        """This step has just been recorded by a write that was given to :meth:`submit`."""
+        self.waits.forget(step.activity_id)
+        self.journal.note_recorded(step)
+        self.turnstile.keep_place(step.activity_id)
+
+    def stopping_on_storage_errors(self) -> _StoppingOnStorageErrors:
+        """Trouble of the database in this block ends the run; what contradicts the history does not enter."""
+        return _StoppingOnStorageErrors(self)
+
+    def _judge(
+        self, step: StepRecorded, answer: Verdict | AlreadyRecorded, changes: Sequence[Change]
+    ) -> HistoryRecord | None:
+        # Before anything else of this run is recorded, so that it enters behind this one.
+        self.turnstile.keep_place(step.activity_id)
+        if isinstance(answer, AlreadyRecorded):
+            self.registrations.note_unknown()
+            return answer.record
+        self.obey(answer)
+        if answer is Verdict.LEASE_LOST:
+            raise self.signal()
+        self.registrations.note(changes)
+        hold_functions(self.instance_id, changes)
         return None
 
     def lease_left(self) -> float:
         """Seconds for which this worker may still trust its lease."""
         return max(0.0, self.lease_good_until - monotonic())
 
-    def open_wait(self, step_id: str) -> WaitRecord | None:
-        """The wait that an earlier run left open for this step."""
-        return self._open_waits.get(step_id)
+    async def wait(self, wait: NewWait) -> bool:
+        """Return when the wait is due, or a message may be there; meanwhile the run may park.
 
-    def was_due(self, step_id: str) -> bool:
-        """Whether an earlier run left a wait for this step that was over when this run began."""
-        known = self._open_waits.get(step_id)
-        return known is not None and known.remaining is not None and known.remaining <= 0
-
-    async def wait(self, wait: NewWait) -> None:
-        """Return when the wait is due; meanwhile the run may park.
-
-        A wait that an earlier run registered keeps its due time.
+        Says whether it is due. A wait that an earlier run registered keeps its due time.
         """
-        self.check()
-        known = self._open_waits.pop(wait.activity_id, None)
-        pending = PendingWait(wait, known is not None, asyncio.get_running_loop().create_future())
-        if known is not None:
-            pending.due = due_instant(known)
-        self.pending[wait.activity_id] = pending
+        await self.check()
+        await self.check_cancelled()
+        pending = self.waits.begin(wait)
         self.in_flight -= 1
         self.changed.set()
         try:
-            await pending.done
+            return await pending.done
         except asyncio.CancelledError:
             if pending.registered:
-                self.abandoned_waits.append(wait.activity_id)
+                self.waits.abandoned[wait.activity_id] = wait.channel
             raise
         finally:
             self.in_flight += 1
-            del self.pending[wait.activity_id]
+            self.waits.end(pending)
 
     async def hold(self, wait: NewWait) -> None:
         """Register the wait and return when it is due, under the lease: too short to park for."""
-        with self._stopping_on_storage_errors():
-            verdict = await self.services.storage.submit(
-                WaitsRegistered(self.lease, (wait,)), within=self.lease_left()
-            )
-        if verdict is Verdict.LEASE_LOST:
-            self.lose_lease()
+        await self.check_cancelled()
+        with self.stopping_on_storage_errors():
+            write = WaitsRegistered(self.lease, (wait,))
+            verdict = await self.services.storage.submit(write, within=self.lease_left())
+        self.obey(verdict)
         await self.pause(wait)
 
     async def pause(self, wait: NewWait) -> None:
         """Return when the wait is due, under the lease, without a trace in the database."""
-        self.check()
-        done = asyncio.get_running_loop().create_future()
-        due = monotonic() + (wait.seconds or 0.0)
-        self.pending[wait.activity_id] = PendingWait(wait, registered=True, done=done, due=due, held=True)
+        await self.check()
+        # Inside a running activity, which goes on to its end.
+        sheltered = current_unit() is not None
+        if not sheltered:
+            await self.check_cancelled()
+        pending = self.waits.hold(wait, sheltered=sheltered)
         self.changed.set()
         try:
-            await done
+            await pending.done
         finally:
-            del self.pending[wait.activity_id]
-
-    def note_registered(self, waits: Sequence[WaitRecord]) -> None:
-        """Learn from the database when the pending waits are due."""
-        for record in waits:
-            pending = self.pending.get(record.activity_id)
-            if pending is None:
-                self._open_waits[record.activity_id] = record
-            elif not pending.held:
-                pending.registered = True
-                pending.due = due_instant(record)
-
-    def note_all_registered(self) -> None:
-        """The pending waits are in the database now; it says when they are due at the next wake-up."""
-        for pending in self.pending.values():
-            pending.registered = True
-
-    def give_up_wait(self, step_id: str) -> None:
-        """The step was cancelled: should it have left a wait behind, it must not wake the instance."""
-        self._open_waits.pop(step_id, None)
-        self.abandoned_waits.append(step_id)
-
-    def silence_overdue(self) -> tuple[NewWait, ...]:
-        """Waits whose time has come although nobody waits for them: they would wake a parked run for ever.
-
-        Timers are given up, although this run still knows their time. The attempts of an
-        activity have to stay: they are returned, to be registered without a time.
-        """
-        overdue = [
-            record
-            for record in self._open_waits.values()
-            if record.remaining is not None and record.remaining <= 0
-        ]
-        timers = [record.activity_id for record in overdue if record.kind is not WaitKind.RETRY]
-        self.abandoned_waits += [step_id for step_id in timers if step_id not in self._silenced]
-        self._silenced.update(timers)
-        return tuple(
-            NewWait(record.activity_id, record.kind, data=record.data, replace=True)
-            for record in overdue
-            if record.kind is WaitKind.RETRY
-        )
-
-    def give_up_waits_under(self, prefix: str) -> None:
-        """As :meth:`give_up_wait`, for what earlier runs left behind under this prefix."""
-        for step_id in [step_id for step_id in self._open_waits if step_id.startswith(prefix)]:
-            self.give_up_wait(step_id)
-
-    def next_due(self) -> float | None:
-        """The monotonic instant of the first pending wait that has one."""
-        return min(
-            (pending.due for pending in self.pending.values() if pending.due is not None), default=None
-        )
-
-    def fire_due_waits(self) -> None:
-        """Let the operations go on whose wait is due."""
-        now = monotonic()
-        for pending in self.pending.values():
-            if pending.due is not None and pending.due <= now and not pending.done.done():
-                pending.done.set_result(None)
+            self.waits.end(pending)
 
     @property
     def only_waits(self) -> bool:
         """Whether at least one wait is open, none of them due, and nothing else is in flight."""
-        return (
-            self.in_flight == 0
-            and bool(self.pending)
-            and not any(pending.done.done() for pending in self.pending.values())
-        )
-
-    def unregistered(self) -> tuple[NewWait, ...]:
-        """The pending waits that are not in the database yet."""
-        return tuple(pending.wait for pending in self.pending.values() if not pending.registered)
-
-    def waits_only_for_timers(self) -> bool:
-        """Whether every pending wait ends by itself at some time."""
-        return all(pending.wait.kind in (WaitKind.TIMER, WaitKind.RETRY) for pending in self.pending.values())
+        return self.in_flight == 0 and self.waits.none_is_over and not self.turnstile.holds_any
 
 
-def due_instant(record: WaitRecord) -> float | None:
-    """The monotonic instant at which a wait is due, read off the database's clock."""
-    return None if record.remaining is None else monotonic() + max(0.0, record.remaining)
+class _StoppingOnStorageErrors:
+    # A class, because every step goes through it: a generator costs several times as much.
+    __slots__ = ("_run",)
 
+    def __init__(self, run: Run) -> None:
+        self._run = run
 
-def _as_record(step: StepRecorded) -> HistoryRecord:
-    return HistoryRecord(0, step.lease.instance_id, step.activity_id, step.event_type, step.event_data, now())
+    def __enter__(self) -> None:
+        self._run.check_fits()
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, StorageError) and not isinstance(error, TransactionLostError):
+            self._run.stop(error)
+            raise self._run.signal() from error

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cached_property
 
 from edda.attempts import Attempts
 from edda.heartbeat import Heartbeat
 from edda.journal import StepIds
 from edda.run import Run
+from edda.variables import Setting
 
 
 class ActivityScope:
@@ -19,20 +19,19 @@ class ActivityScope:
         self.run = run
         self.step_id = step_id
         self.heartbeat = Heartbeat(run, attempts)
-        self.ids = StepIds(f"{step_id}/")
+
+    @cached_property
+    def ids(self) -> StepIds:
+        """Where the steps inside this activity are numbered; most have none."""
+        return StepIds(f"{self.step_id}/")
 
 
 _current: ContextVar[ActivityScope | None] = ContextVar("edda_activity_scope", default=None)
 
 
-@contextmanager
-def inside_activity(scope: ActivityScope) -> Iterator[None]:
+def inside_activity(scope: ActivityScope) -> Setting[ActivityScope | None]:
     """Code in this block, and tasks made in it, belong to the activity."""
-    token = _current.set(scope)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+    return Setting(_current, scope)
 
 
 def activity_scope(run: Run) -> ActivityScope | None:

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from edda.clock import monotonic
 from edda.codec.errors import dump_error, error_fields
-from edda.codec.json import check_size, dumps
-from edda.exceptions import LockLostError, ShuttingDownError, StorageError
-from edda.execution import Completed, Execution, Failed, Outcome, Parked, Stopped
+from edda.codec.json import check_size, dumps, loads
+from edda.creation import Creation
+from edda.exceptions import EddaError, LockLostError, ShuttingDownError, StorageError, StorageUnavailableError
+from edda.execution import (
+    Cancelled,
+    Completed,
+    Ending,
+    Execution,
+    Failed,
+    Outcome,
+    Parked,
+    Recurred,
+    Stopped,
+    name_instance,
+)
 from edda.hooks import HookDispatcher
+from edda.local_functions import forget_functions
+from edda.run import Run
 from edda.storage.protocol import StorageProtocol
-from edda.storage.records import Lease
+from edda.storage.records import Lease, under_next_token
+from edda.storage.writes import (
+    NewInstance,
+    RollbackBegun,
+    RunFinished,
+    RunParked,
+    RunRecurred,
+    RunReleased,
+    Verdict,
+    WaitsEnded,
+)
 from edda.storage.writes import Parked as ParkedUntil
-from edda.storage.writes import RunFinished, RunParked, RunReleased, Verdict, WaitsEnded
 from edda.types import EventType, JSONObject, Status
 
 logger = logging.getLogger(__name__)
@@ -21,25 +47,46 @@ logger = logging.getLogger(__name__)
 _LONGEST_SET_ASIDE = 60.0
 
 
-class Settlement:
-    """Writes down how runs ended."""
+@dataclass(frozen=True, slots=True)
+class RollbackDue:
+    """The body is over, what it registered is to be compensated; ``error``: what it raised, if it failed."""
 
-    def __init__(self, storage: StorageProtocol, hooks: HookDispatcher) -> None:
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Successor:
+    """The instance that continues one that recurred, leased to this worker since ``asked_at``."""
+
+    new: NewInstance
+    arguments: dict[str, Any]
+    asked_at: float
+
+
+Settled = Outcome | ParkedUntil | RollbackDue | Successor
+
+
+class Settlement:
+    """Writes down how runs ended; ``wake_in`` is told when one that is set aside is due again."""
+
+    def __init__(
+        self,
+        storage: StorageProtocol,
+        hooks: HookDispatcher,
+        creation: Creation,
+        wake_in: Callable[[float], None],
+    ) -> None:
         self._storage = storage
         self._hooks = hooks
+        self._creation = creation
+        self._wake_in = wake_in
 
-    async def settle(self, execution: Execution, outcome: Outcome, *, attempts: int) -> Outcome | ParkedUntil:
+    async def settle(self, execution: Execution, outcome: Outcome, *, attempts: int) -> Settled:
         """Write the outcome; the answer is what it became (a lost lease stops any outcome)."""
         try:
-            match outcome:
-                case Completed():
-                    return await self._complete(execution, outcome)
-                case Failed():
-                    return await self._fail(execution, outcome)
-                case Parked():
-                    return await self._park(execution, outcome)
-                case Stopped():
-                    return await self._release(execution, outcome, attempts)
+            if execution.ending is not None:
+                return await self._settle_rollback(execution, execution.ending, outcome, attempts)
+            return await self._settle(execution, outcome, attempts)
         except StorageError as error:
             logger.error(  # noqa: TRY400 - the traceback of the driver says nothing about the instance
                 "The outcome of %s could not be stored (%s); it is run again when its lease expires",
@@ -49,7 +96,22 @@ class Settlement:
             )
             return outcome if isinstance(outcome, Stopped) else Stopped(error)
 
-    async def _complete(self, execution: Execution, outcome: Completed) -> Outcome:
+    async def _settle(self, execution: Execution, outcome: Outcome, attempts: int) -> Settled:
+        match outcome:
+            case Completed():
+                return await self._complete(execution, outcome)
+            case Failed():
+                return await self._fail(execution, outcome)
+            case Cancelled():
+                return RollbackDue()
+            case Recurred():
+                return await self._recur(execution, outcome)
+            case Parked():
+                return await self._park(execution, outcome)
+            case Stopped():
+                return await self._release(execution, outcome, attempts)
+
+    async def _complete(self, execution: Execution, outcome: Completed) -> Settled:
         run, workflow = execution.run, execution.workflow
         try:
             result = workflow.codec.result.dump(outcome.result, "result")
@@ -62,47 +124,110 @@ class Settlement:
             error.add_note(f"Workflow {workflow.name!r} returned a value that cannot be stored")
             return await self._fail(execution, Failed(error))
         verdict = await self._storage.submit(
-            RunFinished(run.lease, Status.COMPLETED, text), within=run.lease_left()
+            RunFinished(run.lease, Status.COMPLETED, text, subscriber=run.subscriptions.ending),
+            within=run.lease_left(),
         )
-        if verdict is Verdict.LEASE_LOST:
-            return Stopped(run.lose_lease())
+        if verdict is not Verdict.ACCEPTED:
+            return _refused(run, verdict)
+        forget_functions(run.instance_id)
         await self._hooks.call("on_workflow_complete", run.instance_id, workflow.name, outcome.result)
         return outcome
 
-    async def _fail(self, execution: Execution, outcome: Failed) -> Outcome:
+    async def _fail(self, execution: Execution, outcome: Failed) -> Settled:
         run, error = execution.run, outcome.error
         fields = error_fields(error)
+        output = dumps(fields)
         row = {**fields, "exception": dump_error(error)}
+        last = ("workflow_failed", EventType.WORKFLOW_FAILED, dumps(row))
+        due = bool(run.registrations)
+        write = (
+            RollbackBegun(run.lease, output, *last, subscriber=run.subscriptions.ending)
+            if due
+            else RunFinished(run.lease, Status.FAILED, output, *last, subscriber=run.subscriptions.ending)
+        )
+        verdict = await self._storage.submit(write, within=run.lease_left())
+        if verdict is not Verdict.ACCEPTED:
+            return _refused(run, verdict)
+        return RollbackDue(error) if due else await self._tell_failed(run, error)
+
+    async def _tell_failed(self, run: Run, error: BaseException, *, announced: bool = False) -> Failed:
+        name_instance(error, run.instance_id)
+        if not announced:
+            await self._hooks.call("on_workflow_failed", run.instance_id, run.workflow_name, error)
+        return Failed(error)
+
+    async def begin_rollback(self, run: Run, ending: Ending) -> Verdict:
+        """Fix the end of an instance whose last row is written already."""
+        write = RollbackBegun(run.lease, dumps(ending.output), subscriber=run.subscriptions.subscriber)
+        return await self._storage.submit(write, within=run.lease_left())
+
+    async def _settle_rollback(
+        self, execution: Execution, ending: Ending, outcome: Outcome, attempts: int
+    ) -> Settled:
+        match outcome:
+            case Completed(failures):
+                return await self.end(execution.run, ending, failures)
+            case Failed(error):  # not of a compensation, which is recorded: the rollback itself failed
+                reason = (
+                    error if isinstance(error, Exception) else EddaError(f"Rolling back ended with {error!r}")
+                )
+                return await self._release(execution, Stopped(reason), attempts)
+            case Recurred():  # raised by hand in a compensation, where ctx.recur refuses
+                return await self._release(execution, Stopped(EddaError("A rollback cannot recur")), attempts)
+            case _:
+                return await self._settle(execution, outcome, attempts)
+
+    async def end(self, run: Run, ending: Ending, failures: Sequence[JSONObject]) -> Outcome:
+        """End an instance that is rolled back."""
+        output = dumps(ending.output_with(failures))
         verdict = await self._storage.submit(
-            RunFinished(
-                run.lease,
-                Status.FAILED,
-                dumps(fields),
-                activity_id="workflow_failed",
-                event_type=EventType.WORKFLOW_FAILED,
-                event_data=dumps(row),
-            ),
+            RunFinished(run.lease, ending.status, output, subscriber=run.subscriptions.subscriber),
             within=run.lease_left(),
         )
         if verdict is Verdict.LEASE_LOST:
             return Stopped(run.lose_lease())
-        _name_instance(error, run.instance_id)
-        await self._hooks.call("on_workflow_failed", run.instance_id, run.workflow_name, error)
-        return outcome
+        if not (failures or ending.failures):  # else they may be executed again
+            forget_functions(run.instance_id)
+        if ending.error is not None:
+            return await self._tell_failed(run, ending.error, announced=ending.announced)
+        if not ending.announced:
+            await self._hooks.call("on_workflow_cancelled", run.instance_id, run.workflow_name)
+        return Cancelled()
 
-    async def _park(self, execution: Execution, outcome: Parked) -> Outcome | ParkedUntil:
+    async def _recur(self, execution: Execution, outcome: Recurred) -> Settled:
+        run, workflow = execution.run, execution.workflow
+        try:
+            new, arguments = self._creation.prepare_successor(run, workflow, outcome.kwargs)
+        except (TypeError, ValueError) as error:
+            return await self._fail(execution, Failed(error))
+        await self._creation.register_definition(workflow)
+        asked_at = monotonic()
+        output = dumps({"recur_kwargs": loads(new.input_data)})
+        verdict = await self._storage.submit(RunRecurred(run.lease, output, new), within=run.lease_left())
+        if verdict is not Verdict.ACCEPTED:
+            return _refused(run, verdict)
+        forget_functions(run.instance_id)
+        return Successor(new, arguments, asked_at)
+
+    async def _park(self, execution: Execution, outcome: Parked) -> Settled:
         run = execution.run
         run.give_up_lease()
-        waits = (*outcome.waits, *run.silence_overdue())
+        waits = (*outcome.waits, *run.waits.silence_overdue())
         write = RunParked(run.lease, outcome.status, outcome.current_activity_id, waits)
-        run.note_all_registered()
-        if run.abandoned_waits:  # else they would make it due again and again
-            ended = WaitsEnded(run.lease, tuple(run.abandoned_waits))
-            run.abandoned_waits.clear()
-            await self._storage.submit(ended, within=run.lease_left())
+        run.waits.note_all_registered()
+        if run.waits.abandoned:  # else they would make it due again and again
+            channels = {channel for channel in run.waits.abandoned.values() if channel is not None}
+            ended = WaitsEnded(run.lease, tuple(run.waits.abandoned), tuple(sorted(channels)))
+            run.waits.abandoned.clear()
+            verdict = await self._storage.submit(ended, within=run.lease_left())
+            if verdict is not Verdict.ACCEPTED:
+                return _refused(run, verdict)
         answer = await self._storage.submit(write, within=run.lease_left())
         if isinstance(answer, Verdict):
-            return Stopped(run.lose_lease())
+            return _refused(run, answer)
+        run.waits.note_parked(answer.due_in)
+        if answer.due_in == 0:  # a message may be there, and more behind it
+            run.subscriptions.drained.clear()
         return answer
 
     async def _release(self, execution: Execution, outcome: Stopped, attempts: int) -> Outcome:
@@ -111,15 +236,35 @@ class Settlement:
             return outcome
         if isinstance(reason, ShuttingDownError):
             reason.instance_id = run.instance_id
-            await self._storage.submit(RunReleased(run.lease), within=run.lease_left())
+            await self._hand_back(RunReleased(run.lease), within=run.lease_left())
             return outcome
-        await self.set_aside(run.lease, reason, attempts=attempts, within=run.lease_left())
+        # What ends a run after a whole lease is rather not of its own making, and an outage never is.
+        lasted = monotonic() - run.leased_at >= run.lease.seconds
+        away = isinstance(reason, StorageUnavailableError)
+        await self.set_aside(
+            run.lease,
+            reason,
+            attempts=0 if lasted or away else attempts,
+            within=run.lease_left(),
+            subscriber=run.subscriptions.subscriber,
+            blameless=away,
+        )
         return outcome
 
     async def set_aside(
-        self, lease: Lease, reason: Exception, *, attempts: int, within: float | None = None
+        self,
+        lease: Lease,
+        reason: Exception,
+        *,
+        attempts: int,
+        within: float | None = None,
+        subscriber: str | None = None,
+        blameless: bool = False,
     ) -> None:
-        """Hand a lease back for another try, after a delay that grows with the runs that died."""
+        """Hand a lease back for another try, after a delay that grows with the runs that died.
+
+        A run that is ``blameless``, since the database was away, is not counted as one of them.
+        """
         delay = min(2.0**attempts, _LONGEST_SET_ASIDE)
         said = f"{type(reason).__name__}: {reason}"
         logger.error(
@@ -127,13 +272,21 @@ class Settlement:
             lease.instance_id,
             delay,
             said,
-            extra={"instance_id": lease.instance_id, "attempts": attempts + 1},
+            extra={"instance_id": lease.instance_id, "attempts": 0 if blameless else attempts + 1},
         )
-        await self._storage.submit(RunReleased(lease, delay, said), within=within)
+        released = RunReleased(lease, delay, said, subscriber, blameless)
+        await self._hand_back(released, within=within)
+        self._wake_in(delay)
+
+    async def _hand_back(self, write: RunReleased, *, within: float | None) -> None:
+        verdict = await self._storage.submit(write, within=within)
+        if verdict is Verdict.CANCEL_REQUESTED:  # whoever takes it over ends it: at once
+            await self._storage.submit(RunReleased(under_next_token(write.lease)), within=within)
 
 
-def _name_instance(error: BaseException, instance_id: str) -> None:
-    with contextlib.suppress(AttributeError):  # an exception class that takes none, as a frozen dataclass
-        error.instance_id = instance_id  # type: ignore[attr-defined]
-    with contextlib.suppress(AttributeError):
-        error.add_note(f"Edda workflow instance: {instance_id}")
+def _refused(run: Run, verdict: Verdict) -> Stopped | RollbackDue:
+    """What becomes of an outcome that was not written: another run has it, or a cancellation came first."""
+    if verdict is Verdict.LEASE_LOST:
+        return Stopped(run.lose_lease())
+    run.note_cancelled()
+    return RollbackDue()

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from edda.branches import current_branch, ids_here
-from edda.exceptions import NonDeterminismError, StoredValueError, WorkflowSignal
+from edda.codec.json import loads_object
+from edda.exceptions import NonDeterminismError, StoredValueError, WorkflowCancelledException, WorkflowSignal
+from edda.in_flight import InFlight
+from edda.journal import GIVEN_UP
+from edda.refusal import retrieve_signal
+from edda.registrations import is_inside_compensation
 from edda.run import Run
 from edda.scope import activity_scope
 from edda.storage.records import HistoryRecord
@@ -17,25 +23,38 @@ from edda.unit_of_work import current_unit
 
 T_co = TypeVar("T_co", covariant=True)
 
-_PACKAGE = str(Path(__file__).parent)
+# So many steps that the body has cancelled, the last ones, are named by the rows after them.
+_GIVEN_UP_AT_MOST = 20
+
+# The rows that end an instance.
+_ENDS = frozenset({"workflow_failed", "workflow_cancelled"})
+
+# A block of the library is entered through the standard library.
+_NOT_OF_THE_USER = (str(Path(__file__).parent), contextlib.__file__)
 
 
 @dataclass(frozen=True, slots=True)
 class StepCall:
-    """An operation that was called: its id, and whether this run had used the id before."""
+    """An operation that was called: its id, whether the run had used it before, and the line of the call.
+
+    In a task of its own, as ``gather`` makes them, the call is not on the stack any more.
+    """
 
     step_id: str
     reused: bool = False
+    place: str = ""
 
 
 def call_step(run: Run, base: str, given: str | None = None) -> StepCall:
     """Take the id of an operation at the moment it is called."""
     ids = ids_here(run)
     if given is None:
-        return StepCall(ids.take(base))
+        return StepCall(ids.take(base), place=place_in_user_code())
     # Inside an activity it is one of that activity: another call of it may give the same id.
     step_id = ids.prefixed(given)
-    return StepCall(step_id, reused=not ids.take_given(step_id))
+    if activity_scope(run) is None and (step_id in _ENDS or is_inside_compensation(step_id)):
+        raise ValueError(f"Activity ID {given!r} is an id that the library itself uses")
+    return StepCall(step_id, reused=not ids.take_given(step_id), place=place_in_user_code())
 
 
 class Operation(Protocol[T_co]):
@@ -80,10 +99,20 @@ def check_may_wait(run: Run, operation: Operation[object]) -> None:
 
 async def perform(run: Run, call: StepCall, operation: Operation[T_co]) -> T_co:
     """Return the recorded outcome of the operation, or perform it."""
-    run.check()
+    try:
+        return await _perform(run, call, operation)
+    except WorkflowSignal:
+        retrieve_signal(asyncio.current_task())
+        raise
+
+
+async def _perform(run: Run, call: StepCall, operation: Operation[T_co]) -> T_co:
+    await run.check()
+    in_body = activity_scope(run) is None
+    if in_body:
+        await run.check_cancelled()
     if call.reused:
         raise ValueError(f"Activity ID {call.step_id!r} is already used in this workflow run")
-    in_body = activity_scope(run) is None
     if in_body:
         run.turnstile.note_caller()
     record = run.journal.recorded(call.step_id)
@@ -92,13 +121,41 @@ async def perform(run: Run, call: StepCall, operation: Operation[T_co]) -> T_co:
     if not operation.matches(record):
         run.stop(_mismatch(run, call, operation, record))
         raise run.signal()
-    if in_body:
+    return await _enter_recorded(run, call, operation, record, in_body=in_body)
+
+
+async def _enter_recorded(
+    run: Run, call: StepCall, operation: Operation[T_co], record: HistoryRecord, *, in_body: bool
+) -> T_co:
+    """Restore the outcome, hooks included, and wait for its turn: only then the body sees it."""
+    if not in_body:
+        return await _restore(run, operation, record)
+    run.turnstile.claim(call.step_id)
+    try:
+        outcome = await _restore(run, operation, record)
+    except Exception:
         await run.turnstile.pass_recorded(call.step_id)
-    run.check()
+        await run.check()
+        raise
+    else:
+        await run.turnstile.pass_recorded(call.step_id)
+        await run.check()
+        return outcome
+    finally:
+        run.turnstile.leave(call.step_id)
+
+
+async def _restore(run: Run, operation: Operation[T_co], record: HistoryRecord) -> T_co:
     try:
         return await operation.restore(run, record)
     except StoredValueError as error:  # its class is gone: the code does not match the history
-        run.stop(error)
+        stopped_by = StoredValueError(
+            f"Step {record.activity_id!r} of instance {run.instance_id} cannot be restored: {error}. "
+            "The instance is set aside, not failed; it goes on when code is deployed that has the class and "
+            "accepts the value"
+        )
+        stopped_by.__cause__ = error
+        run.stop(stopped_by)
         raise run.signal() from error
 
 
@@ -106,12 +163,61 @@ async def _perform_anew(run: Run, call: StepCall, operation: Operation[T_co], *,
     try:
         if in_body:
             await pass_replay(run)
+            if run.turnstile.has_unreached:
+                run.contradiction = find_contradiction(run, call, operation.describe())
         run.journal.replaying = False
-        async with run.operation():
-            return await operation.perform(run)
+        async with InFlight(run):
+            return await (_enter_anew(run, call, operation) if in_body else operation.perform(run))
     except asyncio.CancelledError:
-        run.give_up_wait(call.step_id)
+        run.waits.give_up(call.step_id)
+        if run.tasks.is_body():
+            run.journal.given_up = [*run.journal.given_up[-_GIVEN_UP_AT_MOST:], call.step_id]
         raise
+    finally:
+        if in_body:
+            run.contradiction = None
+
+
+async def _enter_anew(run: Run, call: StepCall, operation: Operation[T_co]) -> T_co:
+    """Perform it, what the user has following its commit included, and wait for its turn."""
+    run.turnstile.expect(call.step_id)
+    try:
+        outcome = await _told_of_cancellation(run, operation)
+    except Exception:
+        await _enter(run, call)
+        raise
+    else:
+        await _enter(run, call)
+        return outcome
+    finally:
+        run.turnstile.leave(call.step_id)
+
+
+async def _enter(run: Run, call: StepCall) -> None:
+    previous = await run.turnstile.enter(call.step_id)
+    unit = current_unit()
+    if unit is not None:
+        unit.entered[call.step_id] = previous
+
+
+async def _told_of_cancellation(run: Run, operation: Operation[T_co]) -> T_co:
+    """Perform it; whatever its outcome, the body is told if the instance was cancelled meanwhile."""
+    try:
+        outcome = await operation.perform(run)
+    except WorkflowCancelledException:
+        raise
+    except Exception as error:
+        if run.cancelled:
+            raise _cancelled_during(run, operation) from error
+        raise
+    if run.cancelled:
+        raise _cancelled_during(run, operation)
+    return outcome
+
+
+def _cancelled_during(run: Run, operation: Operation[object]) -> WorkflowCancelledException:
+    name = getattr(operation, "name", None) or operation.describe()
+    return WorkflowCancelledException(f"Workflow {run.instance_id} was cancelled during {name} execution")
 
 
 async def pass_replay(run: Run) -> None:
@@ -120,7 +226,43 @@ async def pass_replay(run: Run) -> None:
     if branch is not None:
         await branch.pass_hold()
     await run.turnstile.pass_unrecorded()
-    run.check()
+    await run.check()
+
+
+def find_contradiction(run: Run, call: StepCall, attempted: str) -> NonDeterminismError | None:
+    """The error of a step that is not recorded, while others are that nobody can reach before it.
+
+    Not certain while other tasks of the run are alive, or for steps inside others: an attempt
+    that goes on, or a branch that lost, may have left them. A block that is replayed judges by itself.
+    """
+    if current_unit() is not None or not run.tasks.is_alone():
+        return None
+    found = None
+    for step_id in run.turnstile.unreached():
+        record = run.journal.recorded(step_id)
+        if record is None or step_id in run.journal.called:
+            continue
+        if _was_given_up_before(record, call.step_id):
+            return None
+        is_of_body = "/" not in step_id and step_id not in _ENDS and not is_inside_compensation(step_id)
+        if is_of_body and found is None:
+            found = record
+    return None if found is None else _unreached(run, call, attempted, found)
+
+
+def _was_given_up_before(record: HistoryRecord, step_id: str) -> bool:
+    """Whether the body cancelled the step before this was recorded, as with ``asyncio.timeout``."""
+    return GIVEN_UP in record.event_data and step_id in loads_object(record.event_data).get(GIVEN_UP, ())
+
+
+def _unreached(run: Run, call: StepCall, attempted: str, unreached: HistoryRecord) -> NonDeterminismError:
+    return NonDeterminismError(
+        f"Workflow {run.workflow_name!r} does not match the history of instance {run.instance_id}: "
+        f"step {unreached.activity_id!r} is recorded as {unreached.event_type} "
+        f"{unreached.event_data[:200]} and was not reached, but the code attempts {attempted} as new step "
+        f"{call.step_id!r} at {call.place or place_in_user_code()}. "
+        "The instance is set aside, not failed; it goes on when the matching code is deployed."
+    )
 
 
 def _mismatch(
@@ -129,7 +271,7 @@ def _mismatch(
     return NonDeterminismError(
         f"Workflow {run.workflow_name!r} does not match the history of instance {run.instance_id}: "
         f"step {call.step_id!r} is recorded as {record.event_type} {record.event_data[:200]}, "
-        f"but the code attempts {operation.describe()} at {place_in_user_code()}. "
+        f"but the code attempts {operation.describe()} at {call.place or place_in_user_code()}. "
         "The instance is set aside, not failed; it goes on when the matching code is deployed."
     )
 
@@ -137,6 +279,6 @@ def _mismatch(
 def place_in_user_code() -> str:
     """File and line of the call into the library."""
     frame = sys._getframe()  # noqa: SLF001 - the only way to the caller's line without a traceback
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_NOT_OF_THE_USER):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"

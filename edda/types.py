@@ -49,6 +49,39 @@ class EventType(StrEnum):
     TRANSACTION_COMMITTED = "TransactionCommitted"
     TRANSACTION_ROLLED_BACK = "TransactionRolledBack"
     CHILD_WORKFLOW_STARTED = "ChildWorkflowStarted"
+    COMPENSATION_REGISTERED = "CompensationRegistered"
+    COMPENSATIONS_CLEARED = "CompensationsCleared"
+    PIVOT_PASSED = "PivotPassed"
+    COMPENSATIONS_BEGUN = "CompensationsBegun"
+    COMPENSATION_EXECUTED = "CompensationExecuted"
+    COMPENSATION_FAILED = "CompensationFailed"
+    WORKFLOW_CANCELLED = "WorkflowCancelled"
+    EVENT_SENT = "EventSent"
+    OUTBOX_EVENT_ADDED = "OutboxEventAdded"
+    CHANNEL_SUBSCRIBED = "ChannelSubscribed"
+    CHANNEL_UNSUBSCRIBED = "ChannelUnsubscribed"
+    CHANNEL_MESSAGE_RECEIVED = "ChannelMessageReceived"
+    MESSAGE_TIMEOUT = "MessageTimeout"
+    MESSAGE_PUBLISHED = "MessagePublished"
+    MESSAGE_SENT = "MessageSent"
+
+
+# What carries an exception, whose parts are bounded already when it becomes JSON, or stored
+# arguments: the limit of a user must not make a failure or a rollback unrecordable.
+ALWAYS_RECORDED = frozenset(
+    {
+        EventType.ACTIVITY_FAILED,
+        EventType.TRANSACTION_ROLLED_BACK,
+        EventType.CHILD_WORKFLOW_STARTED,
+        EventType.COMPENSATION_EXECUTED,
+        EventType.COMPENSATION_FAILED,
+        EventType.EVENT_SENT,
+    }
+)
+
+
+# In the row of a step that registers or clears compensations: its transaction was rolled back.
+WITHDRAWN = "withdrawn"
 
 
 class WaitKind(StrEnum):
@@ -56,6 +89,32 @@ class WaitKind(StrEnum):
 
     TIMER = "timer"
     RETRY = "retry"
+    MESSAGE = "message"
+
+
+class ChannelMode(StrEnum):
+    """Who gets a message of a channel: everybody who subscribed, or one of them."""
+
+    BROADCAST = "broadcast"
+    COMPETING = "competing"
+
+
+class OutboxStatus(StrEnum):
+    """What became of an event of the outbox; the last four are final."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    PUBLISHED = "published"
+    FAILED = "failed"
+    INVALID = "invalid"
+    EXPIRED = "expired"
+
+
+class DataForm(StrEnum):
+    """How the data of an event stands in a column of text."""
+
+    JSON = "json"
+    BASE64 = "base64"
 
 
 def is_number(value: object) -> bool:

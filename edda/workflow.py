@@ -5,15 +5,18 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from edda.codec.binding import FunctionCodec
 from edda.context import WorkflowContext
+from edda.exceptions import RecurException as RecurException
 from edda.ids import derived_instance_id
 from edda.types import is_number
+from edda.variables import Setting
+
+__all__ = ["RecurException", "Workflow", "get_all_workflows", "set_replay_engine", "workflow"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -208,14 +211,9 @@ class StartIds:
 _start_ids: ContextVar[StartIds | None] = ContextVar("edda_start_ids", default=None)
 
 
-@contextmanager
-def deriving_start_ids(*cause: str) -> Iterator[None]:
+def deriving_start_ids(*cause: str) -> Setting[StartIds | None]:
     """Instances started in this block get ids that follow from the cause and their count in it."""
-    token = _start_ids.set(StartIds(*cause))
-    try:
-        yield
-    finally:
-        _start_ids.reset(token)
+    return Setting(_start_ids, StartIds(*cause))
 
 
 def forget_start_ids() -> None:
@@ -239,14 +237,9 @@ def set_replay_engine(engine: EnginePort | None) -> None:
     _explicit[:] = [] if engine is None else [engine]
 
 
-@contextmanager
-def activated(engine: EnginePort) -> Iterator[None]:
+def activated(engine: EnginePort) -> Setting[EnginePort | None]:
     """Workflows started in this block, and in tasks made in it, belong to this engine."""
-    token = _active.set(engine)
-    try:
-        yield
-    finally:
-        _active.reset(token)
+    return Setting(_active, engine)
 
 
 def announce_engine(engine: EnginePort) -> None:

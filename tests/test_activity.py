@@ -99,3 +99,25 @@ async def test_a_sync_activity_sees_the_context_variables_of_the_caller(app: Edd
 
     request_id.set("r-1")
     assert await result_of(app, await flow.start()) == "r-1"
+
+
+async def test_a_call_with_wrong_arguments_is_told_at_once_and_not_recorded(app: EddaApp) -> None:
+    ran = []
+
+    @activity
+    async def take(ctx: WorkflowContext, item: str) -> str:
+        ran.append(item)
+        return item
+
+    @workflow
+    async def flow(ctx: WorkflowContext) -> str:
+        try:
+            await take(ctx, "tea", sugar=2)  # type: ignore[call-overload]
+        except TypeError as error:
+            return str(error)
+        return "taken"
+
+    instance_id = await flow.start()
+
+    assert "sugar" in await result_of(app, instance_id)
+    assert (ran, await app.storage.get_history(instance_id)) == ([], [])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -15,14 +13,13 @@ from edda import (
     TerminalError,
     WorkflowContext,
     activity,
-    clock,
     sleep,
     workflow,
 )
 from edda.app import EddaApp
-from edda.attempts import PARK_FROM_SECONDS
-from tests.support.apps import Apps, always_replay, engine_of, instance, reached, result_of
-from tests.support.eventually import eventually
+from edda.storage.writes import WaitsRegistered
+from tests.support.apps import Apps, always_replay, reached, result_of
+from tests.support.attempts import Failing, only_step
 
 QUICK = RetryPolicy(initial_interval=0.01, backoff_coefficient=1.0, max_attempts=3)
 
@@ -34,27 +31,6 @@ class BrokenError(Exception):
         super().__init__(part, code)
         self.part = part
         self.code = code
-
-
-class Failing:
-    """A function that fails so many times before it succeeds."""
-
-    def __init__(self, times: int, error: Callable[[int], Exception] = lambda n: OSError(f"no {n}")) -> None:
-        self.times = times
-        self.error = error
-        self.called_at: list[float] = []
-
-    def __call__(self) -> str:
-        self.called_at.append(clock.monotonic())
-        if len(self.called_at) <= self.times:
-            raise self.error(len(self.called_at))
-        return "done"
-
-
-async def only_step(app: EddaApp, instance_id: str) -> tuple[str, Any]:
-    """Kind and data of the first recorded step."""
-    row = (await app.storage.get_history(instance_id))[0]
-    return str(row["event_type"]), row["event_data"]
 
 
 async def test_a_result_is_recorded_with_the_name_and_the_input(app: EddaApp) -> None:
@@ -101,8 +77,14 @@ async def test_a_success_after_failures_is_recorded_with_its_attempts(app: EddaA
     assert set(metadata) == {"total_attempts", "total_duration_ms", "exhausted", "errors", "last_error"}
 
 
-async def test_the_delays_are_those_of_the_policy(app: EddaApp) -> None:
+async def test_the_delays_are_those_of_the_policy(app: EddaApp, monkeypatch: pytest.MonkeyPatch) -> None:
     attempt = Failing(3)
+    submit, delays = app.storage.submit, list[float]()
+
+    async def watch(write: Any, **options: Any) -> Any:
+        if isinstance(write, WaitsRegistered):
+            delays.extend(wait.seconds or 0 for wait in write.waits)
+        return await submit(write, **options)
 
     @activity(retry_policy=RetryPolicy(initial_interval=0.05, backoff_coefficient=2, max_interval=0.1))
     async def flaky(ctx: WorkflowContext) -> str:
@@ -112,11 +94,12 @@ async def test_the_delays_are_those_of_the_policy(app: EddaApp) -> None:
     async def flow(ctx: WorkflowContext) -> str:
         return await flaky(ctx)
 
+    monkeypatch.setattr(app.storage, "submit", watch)
     await flow.start()
 
+    assert delays == [0.05, 0.1, 0.1]
     gaps = [after - before for before, after in pairwise(attempt.called_at)]
-    for gap, delay in zip(gaps, [0.05, 0.1, 0.1], strict=True):
-        assert delay <= gap < delay + 0.25, gaps
+    assert all(gap >= delay for gap, delay in zip(gaps, delays, strict=True)), gaps
 
 
 async def test_exhaustion_is_recorded_and_raised_with_the_last_error_as_cause(app: EddaApp) -> None:
@@ -204,9 +187,9 @@ async def test_the_longest_duration_ends_the_attempts(app: EddaApp) -> None:
     async def flow(ctx: WorkflowContext) -> None:
         await broken(ctx)
 
-    with pytest.raises(RetryExhaustedError, match=r"Max duration \(0.1s\) exceeded \(elapsed: 0.\ds\)"):
+    with pytest.raises(RetryExhaustedError, match=r"Max duration \(0.1s\) exceeded \(elapsed: \d+.\ds\)"):
         await flow.start()
-    assert 2 <= len(attempt.called_at) <= 4
+    assert len(attempt.called_at) <= 4, "each of them takes 0.04 s at least"
 
 
 async def test_the_policy_of_the_activity_precedes_that_of_the_app(apps: Apps) -> None:
@@ -280,115 +263,3 @@ async def test_a_result_that_cannot_be_stored_is_one_terminal_error(app: EddaApp
     kind, data = await only_step(app, caught.value.instance_id)  # type: ignore[attr-defined]
     assert kind == "ActivityFailed"
     assert "retry_metadata" not in data
-
-
-async def test_a_long_back_off_parks_the_workflow(app: EddaApp) -> None:
-    @activity(retry_policy=RetryPolicy(initial_interval=PARK_FROM_SECONDS))
-    async def broken(ctx: WorkflowContext) -> None:
-        raise OSError("no")
-
-    @workflow
-    async def flow(ctx: WorkflowContext) -> None:
-        await broken(ctx)
-
-    row = await instance(app, await flow.start())
-
-    assert (row["status"], row["current_activity_id"]) == ("waiting_for_timer", "broken:1")
-    assert row["locked_by"] is None
-
-
-async def test_a_short_back_off_keeps_the_lease(app: EddaApp) -> None:
-    attempt = Failing(1)
-
-    @activity(retry_policy=RetryPolicy(initial_interval=0.5))
-    async def flaky(ctx: WorkflowContext) -> str:
-        return attempt()
-
-    @workflow
-    async def flow(ctx: WorkflowContext) -> str:
-        return await flaky(ctx)
-
-    running = asyncio.create_task(flow.start())
-    await eventually(lambda: _assert(len(attempt.called_at) == 1))
-    engine = engine_of(app)
-    assert engine.running == 1
-    assert engine.resident == 0
-    assert await result_of(app, await running) == "done"
-
-
-async def test_attempts_go_on_where_they_were_after_a_restart(apps: Apps) -> None:
-    attempt = Failing(2)
-
-    @activity(retry_policy=RetryPolicy(initial_interval=0.6, backoff_coefficient=1, max_attempts=3))
-    async def flaky(ctx: WorkflowContext) -> str:
-        return attempt()
-
-    @workflow
-    async def flow(ctx: WorkflowContext) -> str:
-        return await flaky(ctx)
-
-    first = await apps.start()
-    interrupted = asyncio.create_task(flow.start())
-    await eventually(lambda: _assert(len(attempt.called_at) == 2))
-    await first.shutdown()
-    with pytest.raises(RuntimeError, match="EddaApp is shutting down") as caught:
-        await interrupted
-    second = await apps.start()
-    instance_id = caught.value.instance_id  # type: ignore[attr-defined]
-
-    assert await result_of(second, instance_id) == "done"
-    metadata = (await only_step(second, instance_id))[1]["retry_metadata"]
-    assert len(attempt.called_at) == 3
-    assert metadata["total_attempts"] == 3
-    assert [error["attempt"] for error in metadata["errors"]] == [1, 2]
-    assert attempt.called_at[2] - attempt.called_at[1] >= 0.6
-
-
-async def test_a_long_back_off_keeps_its_schedule_over_a_restart(
-    apps: Apps, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("edda.attempts.PARK_FROM_SECONDS", 0.1)
-    attempt = Failing(1)
-
-    @activity(retry_policy=RetryPolicy(initial_interval=0.6, max_attempts=2))
-    async def flaky(ctx: WorkflowContext) -> str:
-        return attempt()
-
-    @workflow
-    async def flow(ctx: WorkflowContext) -> str:
-        return await flaky(ctx)
-
-    first = await apps.start()
-    instance_id = await flow.start()
-    assert (await instance(first, instance_id))["status"] == "waiting_for_timer"
-    await first.shutdown()
-    second = await apps.start()
-
-    assert await result_of(second, instance_id) == "done"
-    assert 0.6 <= attempt.called_at[1] - attempt.called_at[0] < 2.5
-
-
-def _assert(condition: bool) -> None:
-    assert condition
-
-
-async def test_a_call_with_wrong_arguments_is_told_at_once_and_not_recorded(app: EddaApp) -> None:
-    ran = []
-
-    @activity
-    async def take(ctx: WorkflowContext, item: str) -> str:
-        ran.append(item)
-        return item
-
-    @workflow
-    async def flow(ctx: WorkflowContext) -> str:
-        try:
-            await take(ctx, "tea", sugar=2)  # type: ignore[call-overload]
-        except TypeError as error:
-            return str(error)
-        return "taken"
-
-    instance_id = await flow.start()
-
-    assert "sugar" in await result_of(app, instance_id)
-    assert (ran, await app.storage.get_history(instance_id)) == ([], [])

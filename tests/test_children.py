@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from edda import RetryPolicy, WorkflowContext, activity, sleep, workflow
 from edda.app import EddaApp
+from edda.ids import derived_instance_id
 from edda.types import JSONObject
 from edda.workflow import _registry
-from tests.support.apps import Apps, always_replay, engine_of, instance, reached, result_of, steps_of
+from tests.support import branching
+from tests.support.apps import (
+    Apps,
+    always_replay,
+    engine_of,
+    instance,
+    reached,
+    result_of,
+    steps_of,
+    stop_claiming,
+)
+from tests.support.eventually import eventually
 
 calls: list[Any] = []
 
@@ -123,6 +136,72 @@ async def test_a_parent_that_died_before_recording_finds_the_child_it_started(ap
     assert calls == [1, -1]
 
 
+@activity(retry_policy=RetryPolicy(initial_interval=3600, max_attempts=2))
+async def out_of_reach(ctx: WorkflowContext) -> None:
+    raise OSError
+
+
+@workflow
+async def late_child(ctx: WorkflowContext, kind: str) -> None:
+    if kind == "tries again":
+        await out_of_reach(ctx)
+    await branching.gated(ctx, "child")
+    raise ValueError("negative", kind)
+
+
+@workflow
+async def late_parent(ctx: WorkflowContext, kind: str) -> str:
+    try:
+        return await late_child.start(kind=kind)
+    except ValueError as error:
+        return f"failed: {error.args[1]} {getattr(error, '__notes__', [])}"
+
+
+CHILD_ID = derived_instance_id("late_child", "late", "start_late_child:1")
+
+
+async def test_a_parent_that_takes_over_waits_for_the_child_that_another_run_executes(app: EddaApp) -> None:
+    """T22: it learns what it would have learnt if it had not died."""
+    engine = engine_of(app)
+    first = asyncio.create_task(engine.start(late_child, {"kind": "leased"}, None, instance_id=CHILD_ID))
+    await branching.begun("child").wait()
+    parent = asyncio.create_task(engine.start(late_parent, {"kind": "leased"}, None, instance_id="late"))
+
+    async def looks_at_it() -> None:
+        assert engine.run_of("late") is not None
+
+    await eventually(looks_at_it)
+    branching.gate("child").set()
+    await asyncio.gather(first, parent, return_exceptions=True)
+
+    told = f"failed: leased ['Edda workflow instance: {CHILD_ID}']"
+    assert await result_of(app, "late") == told
+
+
+async def test_a_parent_that_takes_over_runs_the_child_that_nobody_runs(app: EddaApp) -> None:
+    """The worker that had both of them died; none has room for the child but the one of its parent."""
+    await stop_claiming(app)
+    engine = engine_of(app)
+    new, _ = engine.creation.prepare(late_child, {"kind": "left"}, leased=False, instance_id=CHILD_ID)
+    await engine.creation.register_definition(late_child)
+    await app.storage.submit(new)
+    branching.gate("child").set()
+    await engine.start(late_parent, {"kind": "left"}, None, instance_id="late")
+
+    assert await result_of(app, "late") == f"failed: left ['Edda workflow instance: {CHILD_ID}']"
+    assert (await instance(app, CHILD_ID))["status"] == "failed"
+
+
+async def test_a_parent_that_takes_over_goes_on_when_its_child_tries_again_later(
+    app: EddaApp,
+) -> None:
+    engine = engine_of(app)
+    await engine.start(late_child, {"kind": "tries again"}, None, instance_id=CHILD_ID)
+    await engine.start(late_parent, {"kind": "tries again"}, None, instance_id="late")
+
+    assert await result_of(app, "late") == CHILD_ID
+
+
 async def test_a_child_started_in_an_activity_exists_only_if_the_attempt_commits(app: EddaApp) -> None:
     started: list[str] = []
 
@@ -161,7 +240,7 @@ async def test_a_child_started_in_a_block_of_the_body_is_a_step_of_the_block(app
 
     await reached(app, child_id)
     assert seen == [child_id] * 2
-    assert ("start_child:1", "ChildWorkflowStarted") in await steps_of(app, parent_id)
+    assert ("transaction:1/start_child:1", "ChildWorkflowStarted") in await steps_of(app, parent_id)
     assert calls == [5]
 
 

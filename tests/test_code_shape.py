@@ -14,6 +14,7 @@ IMPORTED_LATE = {
     "alembic": "slow to import, and not needed when the schema is current",
     "asyncpg": "an optional driver",
     "aiomysql": "an optional driver",
+    "psutil": "an optional extra",
 }
 
 # Modules that others import as a whole from the root: reason.
@@ -23,10 +24,16 @@ IMPORTED_FROM_ROOT = {
 
 # Modules without a test file of their own: reason.
 WITHOUT_TESTS = {
+    "storage/message_writes.py": "frozen writes without behaviour",
     "storage/models.py": "tables only; tests/migration compares them with what the migrations make",
     "storage/protocol.py": "a Protocol; the type checker compares its implementation with it",
     "storage/records.py": "frozen rows without behaviour",
+    "storage/upkeep_writes.py": "frozen writes without behaviour",
     "storage/writes.py": "frozen writes without behaviour",
+    "storage/writes_outbox.py": "frozen writes without behaviour",
+    "testing/inspecting.py": "what it finds is asserted through tests/testing/test_surroundings.py",
+    "testing/mortal_worker.py": "tests/proof and tests/testing/test_crashing.py are about its deaths",
+    "testing/stillness.py": "every test in tests/testing/test_surroundings.py rests on it",
 }
 
 # Test files that sleep: reason.

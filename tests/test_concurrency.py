@@ -9,61 +9,12 @@ from typing import Any
 
 import pytest
 
-from edda import RetryExhaustedError, RetryPolicy, WorkflowContext, activity, gather, sleep, workflow
+from edda import RetryExhaustedError, WorkflowContext, gather, race, sleep, workflow
 from edda.app import EddaApp
-from tests.support.apps import always_replay, result_of, steps_of
+from tests.support.apps import result_of, steps_of
+from tests.support.branching import broken, ended, gate, gated, ids
 from tests.support.eventually import eventually, pause
-
-LONG = 3600.0
-calls: list[str] = []
-ended: list[str] = []
-gates: dict[str, asyncio.Event] = {}
-
-
-@pytest.fixture(autouse=True)
-def _forget() -> None:
-    calls.clear()
-    ended.clear()
-    gates.clear()
-
-
-def gate(name: str) -> asyncio.Event:
-    return gates.setdefault(name, asyncio.Event())
-
-
-@activity
-async def note(ctx: WorkflowContext, text: str) -> str:
-    calls.append(text)
-    return text
-
-
-@activity
-async def gated(ctx: WorkflowContext, name: str) -> str:
-    """Returns when the test opens its gate."""
-    calls.append(name)
-    try:
-        await gate(name).wait()
-    finally:
-        ended.append(name)
-    return name
-
-
-@activity(retry_policy=RetryPolicy(max_attempts=1))
-async def broken(ctx: WorkflowContext, text: str) -> None:
-    calls.append(text)
-    raise OSError(text)
-
-
-@pytest.fixture(params=["resident", "replayed"])
-async def any_app(request: pytest.FixtureRequest, app: EddaApp) -> EddaApp:
-    """The app, once keeping its parked runs in memory and once replaying at every wake-up."""
-    if request.param == "replayed":
-        always_replay(app)
-    return app
-
-
-def _ids(steps: list[tuple[str, str]]) -> list[str]:
-    return [step for step, _ in steps]
+from tests.support.noting import calls, note
 
 
 async def test_gather_returns_results_in_the_order_given(any_app: EddaApp) -> None:
@@ -91,7 +42,7 @@ async def test_gather_keeps_at_most_so_many_under_way_and_starts_them_in_order(a
 
     instance_id = await running
     assert await result_of(app, instance_id) == ["a", "b", "c", "d"]
-    assert sorted(_ids(await steps_of(app, instance_id))) == [f"gated:{number}" for number in (1, 2, 3, 4)]
+    assert sorted(ids(await steps_of(app, instance_id))) == [f"gated:{number}" for number in (1, 2, 3, 4)]
 
 
 async def test_gather_raises_the_first_error_and_starts_nothing_more(any_app: EddaApp) -> None:
@@ -111,7 +62,7 @@ async def test_gather_raises_the_first_error_and_starts_nothing_more(any_app: Ed
 
     assert await result_of(any_app, instance_id) == "x"
     assert calls == ["a", "x"]
-    assert _ids(await steps_of(any_app, instance_id)) == ["note:1", "broken:1", "sleep:1"]
+    assert ids(await steps_of(any_app, instance_id)) == ["note:1", "broken:1", "sleep:1"]
 
 
 async def test_gather_can_return_errors_in_place_of_results(any_app: EddaApp) -> None:
@@ -173,3 +124,42 @@ async def test_the_end_of_one_branch_costs_the_same_however_many_are_under_way()
 
     assert await together == list(range(50))
     assert max(future.callbacks for future in futures) <= 3
+
+
+class EmptyError(Exception):
+    """An error that is false, as any that counts its items and has none."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+async def test_an_error_that_is_false_is_returned_as_an_error() -> None:
+    async def fails() -> None:
+        raise EmptyError
+
+    (error,) = await gather(fails(), return_exceptions=True)
+    assert isinstance(error, EmptyError)
+
+
+@pytest.mark.parametrize("ending", ["closed", "cancelled", "left over"])
+async def test_what_ends_before_it_began_leaves_no_branch_unawaited(app: EddaApp, ending: str) -> None:
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        nested = gather(gather(note(ctx, "a")), race(ctx, note(ctx, "b"), gather(note(ctx, "c"))))
+        match ending:
+            case "closed":
+                nested.close()
+            case "cancelled":
+                task = asyncio.create_task(nested)
+                task.cancel()
+                await asyncio.wait({task})
+            case _:
+                with pytest.raises(RetryExhaustedError):
+                    await gather(broken(ctx, "x"), nested, limit=1)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        await flow.start()
+        gc.collect()
+    assert [str(warning.message) for warning in caught] == []
+    assert calls in ([], ["x"])

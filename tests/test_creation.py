@@ -14,7 +14,8 @@ from edda.creation import AnyWorkflow, Creation, EngineOptions, definition_of
 from edda.exceptions import ShuttingDownError
 from edda.hooks import HookDispatcher
 from edda.retry import DEFAULT_RETRY_POLICY
-from edda.run import Services
+from edda.run import Run, Services
+from edda.storage.records import Lease
 from edda.storage.writes import DefinitionRegistered, Write
 from edda.workflow import Workflow
 
@@ -83,3 +84,20 @@ def test_nothing_is_prepared_once_the_app_stops(creation: Creation) -> None:
     creation.closed = True
     with pytest.raises(ShuttingDownError, match="EddaApp is shutting down"):
         creation.prepare(Workflow(flow), {"day": date(2024, 1, 1)}, leased=True)
+
+
+def test_a_successor_continues_the_chain_under_the_same_lock_timeout(creation: Creation) -> None:
+    """Whatever the decorator says by now."""
+    run = Run(
+        Lease("flow-2", "w", 3, 7.0),
+        workflow_name="flow",
+        services=creation._services,
+        chain_id="flow-1",
+        lock_timeout_seconds=7.0,
+    )
+    workflow: AnyWorkflow = Workflow(flow, lock_timeout_seconds=12.0)
+    new, arguments = creation.prepare_successor(run, workflow, {"day": date(2024, 1, 1)})
+
+    assert (new.continued_from, new.chain_id, new.lock_timeout_seconds) == ("flow-2", "flow-1", 7.0)
+    assert new.lease == Lease(new.instance_id, "w", 1, 7.0)
+    assert arguments == {"day": date(2024, 1, 1)}

@@ -6,37 +6,27 @@ import ast
 import doctest
 import importlib
 import re
-import shlex
 import shutil
 import sys
 from collections.abc import Callable
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.curl import ADDRESS, send_as_curl_would
+from tests.support.documents import DOCUMENTS, blocks, headings, local_links
 from tests.support.eventually import eventually
 from tests.support.served import completed, serve
 from tests.support.workers import PROJECT, Workers
 
 README = PROJECT / "README.md"
 EXAMPLE = PROJECT / "examples" / "order_saga.py"
-DOCUMENTS = [
-    README,
-    PROJECT / "CONTRIBUTING.md",
-    PROJECT / "benchmarks/README.md",
-    *PROJECT.glob("docs/**/*.md"),
-]
-ADDRESS = "localhost:8000"  # where the documents expect the server
 
 
 def _readme_block(language: str, beginning: str = "") -> str:
-    blocks: list[str] = re.findall(
-        rf"^```{language}\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE
-    )
-    [block] = [block for block in blocks if block.startswith(beginning)]
-    return block.strip()
+    [block] = blocks(README, language, beginning)
+    return block
 
 
 def _curls_of_example() -> list[str]:
@@ -55,26 +45,8 @@ async def _run_curl(workers: Workers, command: str, port: int) -> int:
     return int(status[1])
 
 
-async def _send_as_curl_would(workers: Workers, command: str, port: int) -> int:
-    """The request that the command describes, sent without curl."""
-    words = shlex.split(command)
-    assert words[:2] == ["curl", "-i"]
-    url, body, headers = "", "", {}
-    options = iter(words[2:])
-    for word in options:
-        if word == "-H":
-            name, _, value = next(options).partition(": ")
-            headers[name] = value
-        elif word == "-d":
-            body = next(options)
-        else:
-            url = word
-    assert url == f"http://{ADDRESS}/"
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("POST", "/", body, headers)
-    status = connection.getresponse().status
-    connection.close()
-    return status
+async def _send_without_curl(workers: Workers, command: str, port: int) -> int:
+    return (await send_as_curl_would(command, port)).status
 
 
 SENDERS = [
@@ -83,7 +55,7 @@ SENDERS = [
         id="curl",
         marks=pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed"),
     ),
-    pytest.param(_send_as_curl_would, id="without curl"),
+    pytest.param(_send_without_curl, id="without curl"),
 ]
 
 
@@ -116,7 +88,7 @@ async def test_the_requests_in_the_example_start_a_workflow_each(workers: Worker
     port = await _serve_example(workers, tmp_path)
     commands = _curls_of_example()
     for command in commands:
-        assert await _send_as_curl_would(workers, command.replace("\\\n", ""), port) == 202
+        assert await _send_without_curl(workers, command, port) == 202
     results = await _results(tmp_path / "order_saga.db", 3)
     assert sorted(result["order_id"] for result in results) == ["o-1001", "o-1002", "o-1003"]
 
@@ -126,7 +98,7 @@ async def test_the_code_of_the_readme_is_an_app_that_completes_its_workflow(
 ) -> None:
     (tmp_path / "orders.py").write_text(_readme_block("python"))
     _, port = await serve(workers, "orders:app", app_dir=tmp_path, cwd=tmp_path)
-    assert await _send_as_curl_would(workers, _readme_block("sh", "curl "), port) == 202
+    assert await _send_without_curl(workers, _readme_block("sh", "curl "), port) == 202
     [result] = await _results(tmp_path / "orders.db", 1)
     assert result == {"reservation": "reservation-o-1001", "payment": "payment-o-1001"}
 
@@ -143,10 +115,14 @@ def test_the_commands_of_the_documents_are_in_the_makefile() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(PROJECT).as_posix())
-def test_links_lead_to_files_that_exist(document: Path) -> None:
-    links = re.findall(r"\]\(([^)#]+)", document.read_text())
-    local = [link for link in links if "://" not in link]
-    assert [link for link in local if not (document.parent / link).exists()] == []
+def test_links_lead_to_files_and_headings_that_exist(document: Path) -> None:
+    broken = []
+    for link in local_links(document):
+        path, _, heading = link.partition("#")
+        target = document.parent / path if path else document
+        if not target.exists() or (heading and heading not in headings(target)):
+            broken.append(link)
+    assert broken == []
 
 
 def _modules_with_examples() -> list[str]:
@@ -170,13 +146,13 @@ def test_the_examples_in_docstrings_run(name: str, monkeypatch: pytest.MonkeyPat
 async def test_the_program_of_a_guide_prints_what_the_guide_says(
     guide: Path, tmp_path: Path, workers: Workers
 ) -> None:
-    blocks: list[tuple[str, str]] = re.findall(
+    parts: list[tuple[str, str]] = re.findall(
         r"^```(python|text)\n(.*?)^```$", guide.read_text(), re.DOTALL | re.MULTILINE
     )
     program = tmp_path / "guide.py"
-    program.write_text("\n".join(text for language, text in blocks if language == "python"))
+    program.write_text("\n".join(text for language, text in parts if language == "python"))
     process = await workers.start_command(sys.executable, str(program))
 
     assert await process.wait() == 0, process.output
-    for language, text in blocks:
+    for language, text in parts:
         assert language == "python" or text.strip() in process.output

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import os
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +19,18 @@ from tests.support.asgi import Response, lifespan, request
 from tests.support.eventually import eventually
 from tests.support.loading import load
 from tests.support.served import completed, steps
-from tests.support.workers import PROJECT
+from tests.support.sink import running_sink
+from tests.support.stories import STORIES
+from tests.support.workers import PROJECT, Workers
 
 EXAMPLES = PROJECT / "examples"
 TESTED = {
     "order_saga.py": "here",
+    "outbox.py": "here",
+    "travel_booking.py": "here",
     "demo.py": "tests/acceptance/test_demo.py",
+    "two_workers.py": "tests/acceptance/test_two_workers_example.py",
+    **{f"{name}.py": "tests/acceptance/test_example_stories.py" for name in STORIES},
 }
 
 
@@ -71,6 +79,11 @@ async def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 def test_every_example_is_run_by_a_test() -> None:
     assert {path.name for path in EXAMPLES.glob("*.py")} == set(TESTED)
+
+
+def test_every_example_is_in_the_list() -> None:
+    listed = re.findall(r"^\| \[(\w+\.py)\]", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(TESTED)
 
 
 async def test_an_event_of_its_name_takes_an_order_through_all_steps(shop: _Shop) -> None:
@@ -128,3 +141,28 @@ async def test_a_completed_order_is_announced(shop: _Shop, capsys: pytest.Captur
         "book_shipping begins",
         "send_confirmation begins",
     ]
+
+
+async def test_an_order_is_announced_to_the_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDDA_DB_URL", f"sqlite:///{tmp_path}/outbox.db")
+    monkeypatch.setattr(importlib.import_module("edda.workflow"), "_registry", {})
+    async with running_sink() as sink:
+        monkeypatch.setenv("EDDA_BROKER_URL", sink.url)
+        module = load(EXAMPLES / "outbox.py", monkeypatch)
+        async with lifespan(module.app):
+            shop = _Shop(module, tmp_path / "outbox.db")
+            response = await shop.post("place_order", {"order_id": "o-1", "amount": 12.5})
+            assert response.status == 202
+            placed, paid = (received.event for received in await sink.takes(2))
+    assert (placed["type"], placed["data"]) == ("order.placed", {"order_id": "o-1", "amount": 12.5})
+    assert (paid["type"], paid["subject"]) == ("order.paid", "o-1")
+    assert paid["data"] == {"receipt": "payment-o-1-12.50"}
+
+
+async def test_the_trips_are_told_as_the_example_says(workers: Workers) -> None:
+    process = await workers.start(EXAMPLES / "travel_booking.py")
+    assert await process.wait() == 0, process.output
+    docstring = ast.get_docstring(ast.parse((EXAMPLES / "travel_booking.py").read_text())) or ""
+    story = re.findall(r"^    ((?:Ada|Bob|Cleo) .*)$", docstring, re.MULTILINE)
+    assert [line for line in process.lines if line] == story
+    assert len(story) > 15

@@ -8,29 +8,20 @@ import threading
 from typing import Any
 
 import pytest
+from cloudevents.core.v1.event import CloudEvent as CloudEventV2
+from cloudevents.v1.http import CloudEvent as CloudEventV1
 
-from edda import RetryPolicy, TerminalError, WorkflowContext, activity, workflow
+from edda import RetryPolicy, TerminalError, WorkflowContext, workflow
 from edda.app import EddaApp
 from edda.cloudevent import Event
 from tests.support.apps import Apps, instance, reached
 from tests.support.eventually import eventually
-
-calls: list[Any] = []
-
-
-@activity
-async def note(ctx: WorkflowContext, text: str) -> None:
-    calls.append(text)
+from tests.support.noting import calls, note
 
 
 @workflow
 async def followed(ctx: WorkflowContext, item: str) -> None:
     await note(ctx, item)
-
-
-@pytest.fixture(autouse=True)
-def _forget_calls() -> None:
-    calls.clear()
 
 
 def ordered(event_id: str = "1", data: Any = None) -> Event:
@@ -76,6 +67,17 @@ async def test_every_handler_gets_the_event_sync_ones_in_a_thread(app: EddaApp) 
     await app.handle_cloudevent(ordered(), wait=True)
 
     assert sorted(calls) == [("first", "1", "/shop", {"item": "book"}), ("second", False)]
+
+
+@pytest.mark.parametrize("generation", [CloudEventV1, CloudEventV2], ids=["1.x", "2.x"])
+async def test_events_of_both_generations_come_in_and_read_alike(app: EddaApp, generation: Any) -> None:
+    @app.on_event("order.placed")
+    async def handle(event: Any) -> None:
+        calls.append((event["type"], event.data, event.get_data(), event.get_attributes()["id"]))
+
+    attributes = {"type": "order.placed", "source": "/shop", "id": "1", "specversion": "1.0"}
+    await app.handle_cloudevent(generation(attributes, {"item": "book"}), wait=True)
+    assert calls == [("order.placed", {"item": "book"}, {"item": "book"}, "1")]
 
 
 async def test_a_handler_is_tried_again_until_it_succeeds(app: EddaApp) -> None:
@@ -246,6 +248,33 @@ async def test_the_failed_run_of_a_handler_stays_visible(app: EddaApp) -> None:
 
     row = await instance(app, outcome.error.instance_id)
     assert (row["workflow_name"], row["status"]) == ("tests.on_event", "failed")
+
+
+async def test_an_event_whose_handler_gave_up_is_listed_and_handled_after_all(app: EddaApp) -> None:
+    """The handler that succeeded is not run again; what the other one started before is what it gets."""
+    app.event_retry_policy = RetryPolicy(initial_interval=0.01, max_attempts=2)
+    started: list[str] = []
+
+    @app.on_event("order.placed")
+    async def fine(event: Event) -> None:
+        calls.append("fine")
+
+    @app.on_event("order.placed")
+    async def broken(event: Event) -> None:
+        started.append(await followed.start(item=event.data["item"]))
+        if len(started) < 4:
+            raise OSError("not yet")
+
+    await app.handle_cloudevent(ordered(), wait=True)
+    (letter,) = await app.storage.get_dead_letters()
+    assert (letter["event"], letter["owner_service"]) == (ordered().to_json_object(), "tests")
+    assert isinstance(letter["failed_handlers"], dict)
+    assert list(letter["failed_handlers"]) == ["broken:1"]
+    assert await app.storage.requeue_dead_letter(str(letter["instance_id"]))
+    await reached(app, str(letter["instance_id"]))
+    assert (len(started), len(set(started)), calls.count("fine")) == (4, 1, 1)
+    assert await app.storage.get_dead_letters() == []
+    assert not await app.storage.requeue_dead_letter(str(letter["instance_id"]))
 
 
 def _note_service(name: str, event: Event) -> None:

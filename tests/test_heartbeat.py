@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import threading
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from edda import RetryExhaustedError, RetryPolicy, WorkflowContext, activity, workflow
+from edda import RetryExhaustedError, RetryPolicy, WorkflowContext, activity, clock, heartbeat, workflow
 from edda.app import EddaApp
-from edda.attempts import PARK_FROM_SECONDS
-from tests.support.apps import Apps, reached, result_of
-from tests.support.eventually import eventually
+from edda.storage.writes import WaitsRegistered
+from tests.support.apps import Apps, reached, result_of, stop_claiming
+from tests.support.eventually import PATIENCE, eventually, pause
 
 QUICK = RetryPolicy(initial_interval=0.01, backoff_coefficient=1.0, max_attempts=3)
 
@@ -34,10 +37,11 @@ async def test_the_next_attempt_finds_what_the_last_one_reported(app: EddaApp) -
     assert found == [None, {"done": (1, 1)}, {"done": (1, 2)}]
 
 
-async def test_another_worker_finds_it_too(apps: Apps) -> None:
+async def test_another_worker_finds_it_too(apps: Apps, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edda.attempts.PARK_FROM_SECONDS", 0.1)
     found: list[Any] = []
 
-    @activity(retry_policy=RetryPolicy(initial_interval=PARK_FROM_SECONDS, max_attempts=3))
+    @activity(retry_policy=RetryPolicy(initial_interval=0.2, max_attempts=3))
     async def copy(ctx: WorkflowContext) -> Any:
         found.append(ctx.heartbeat_details)
         ctx.heartbeat([len(found)])
@@ -50,6 +54,7 @@ async def test_another_worker_finds_it_too(apps: Apps) -> None:
         return await copy(ctx)
 
     first = await apps.start()
+    await stop_claiming(first)
     instance_id = await flow.start()
     await reached(first, instance_id, "waiting_for_timer")
     await first.shutdown()
@@ -82,6 +87,44 @@ async def test_a_report_is_stored_while_the_activity_runs_and_gone_with_its_end(
     assert await app.storage.load_waits(instance_id) == []
 
 
+async def test_however_often_progress_is_reported_it_is_stored_once_in_an_interval(
+    app: EddaApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "_INTERVAL_SECONDS", 0.1)
+    submit = app.storage.submit
+    stored: list[tuple[float, str]] = []
+    reported, found = itertools.count(1), []
+
+    async def watch(write: Any, **options: Any) -> Any:
+        if isinstance(write, WaitsRegistered):
+            stored.append((clock.monotonic(), str(write.waits[0].data)))
+        return await submit(write, **options)
+
+    @activity(retry_policy=QUICK)
+    async def copy(ctx: WorkflowContext) -> None:
+        found.append(ctx.heartbeat_details)
+        if len(found) == 1:
+            while len(stored) < 4:
+                ctx.heartbeat(next(reported))
+                await pause(0)
+            ctx.heartbeat("last")
+            monkeypatch.setattr(app.storage, "submit", submit)
+            raise OSError("no")
+
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        await copy(ctx)
+
+    monkeypatch.setattr(app.storage, "submit", watch)
+    await flow.start()
+
+    assert found == [None, "last"]
+    assert min(later - earlier for (earlier, _), (later, _) in pairwise(stored)) > 0.09
+    values = [json.loads(data)["details"]["value"] for _, data in stored]
+    assert values == sorted(values)
+    assert next(reported) > values[-1] > 4 * len(stored)
+
+
 async def test_a_thread_that_was_left_behind_does_not_overwrite_the_reports_of_the_next_attempt(
     app: EddaApp,
 ) -> None:
@@ -94,12 +137,13 @@ async def test_a_thread_that_was_left_behind_does_not_overwrite_the_reports_of_t
         number = len(found)
         ctx.heartbeat(number)
         if number == 1:
-            go_on.wait(10)
+            copy.timeout_seconds = PATIENCE  # the next attempt is to have all the time it needs
+            go_on.wait(PATIENCE)
             ctx.heartbeat("late")
             reported.set()
             return None
         go_on.set()
-        assert reported.wait(10)
+        assert reported.wait(PATIENCE)
         return ctx.heartbeat_details
 
     @workflow

@@ -14,11 +14,14 @@ from edda import (
     WorkflowContext,
     WorkflowHooks,
     activity,
+    send_event_transactional,
     sleep,
+    wait_event,
     workflow,
 )
+from edda.cloudevent import Event
 from edda.hooks import HookDispatcher
-from tests.support.apps import Apps, always_replay, reached, steps_of
+from tests.support.apps import Apps, always_replay, engine_of, reached, steps_of
 from tests.support.eventually import eventually
 
 EVERY_HOOK = [name for name in vars(WorkflowHooks) if name.startswith("on_")]
@@ -85,6 +88,7 @@ def test_the_base_class_has_every_hook_and_does_nothing() -> None:
         pass
 
     assert isinstance(Mine(), WorkflowHooks)
+    assert len(EVERY_HOOK) == 10
     for name in EVERY_HOOK:
         assert callable(getattr(Mine(), name))
 
@@ -200,10 +204,69 @@ async def test_hooks_that_raise_change_nothing(apps: Apps) -> None:
         assert len(failures) == 2
 
     assert await steps_of(app, ids[0]) == await steps_of(plain, ids[1])
-    assert {"on_workflow_start", "on_activity_start", "on_activity_retry", "on_activity_complete"} <= set(
-        hooks.called
-    )
+
+
+async def test_each_of_the_hooks_may_raise(apps: Apps) -> None:
+    hooks = Raiser()
+    app = await apps.start(hooks=hooks)
+
+    @activity
+    async def announce(ctx: WorkflowContext) -> None:
+        await send_event_transactional(ctx, "order.placed", "/tests", {})
+
+    @workflow
+    async def talk(ctx: WorkflowContext, needed: int) -> None:
+        await announce(ctx)
+        await wait_event(ctx, "go")
+        await flaky(ctx, needed)
+
+    for needed, ended in ((2, "completed"), (3, "failed"), (1, "cancelled")):
+        failures.clear()
+        instance_id = await talk.start(needed=needed)
+        await reached(app, instance_id, "waiting_for_message")
+        if ended == "cancelled":
+            assert await engine_of(app).cancel_workflow(instance_id)
+        else:
+            await app.handle_cloudevent(Event({"type": "go", "source": "/tests", "id": ended}))
+        assert (await reached(app, instance_id, ended))["status"] == ended
+    await eventually(lambda: _check(set(hooks.called) == set(EVERY_HOOK)))  # told after the commit
 
 
 def _check(condition: bool) -> None:
     assert condition
+
+
+@pytest.mark.parametrize("hook", ["on_activity_start", "on_activity_complete"])
+async def test_what_a_hook_starts_is_no_step_of_the_run(apps: Apps, hook: str) -> None:
+    @workflow
+    async def audit(ctx: WorkflowContext) -> None:
+        await noted(ctx)
+
+    @activity
+    async def noted(ctx: WorkflowContext) -> None:
+        pass
+
+    @activity
+    async def pay(ctx: WorkflowContext) -> None:
+        pass
+
+    @workflow
+    async def order(ctx: WorkflowContext) -> None:
+        await pay(ctx)
+        await sleep(ctx, 0.01)
+
+    class Auditor:
+        async def call(self, *arguments: Any) -> None:
+            if arguments[2] == "pay" and arguments[-1] is False:
+                audits.append(await audit.start())
+
+    audits: list[str] = []
+    auditor = Auditor()
+    setattr(auditor, hook, auditor.call)
+    app = await apps.start(hooks=auditor)
+    always_replay(app)
+    instance_id = await order.start()
+    await reached(app, instance_id)
+    assert [step for step, _ in await steps_of(app, instance_id)] == ["pay:1", "sleep:1"]
+    await eventually(lambda: _check(len(audits) == 1))
+    assert [step for step, _ in await steps_of(app, audits[0])] == ["noted:1"]

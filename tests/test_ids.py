@@ -41,3 +41,14 @@ def test_worker_ids_name_service_and_process_and_are_all_different() -> None:
 def test_keys_are_64_hex_digits_and_fractions_below_1() -> None:
     assert re.fullmatch(r"[0-9a-f]{64}", ids.new_key())
     assert all(0 <= ids.fraction() < 1 for _ in range(1000))
+
+
+def test_derived_uuids_follow_from_their_parts() -> None:
+    made = ids.derived_uuid("a", "b")
+    assert (made.version, made) == (4, ids.derived_uuid("a", "b"))
+    assert made != ids.derived_uuid("a", "c")
+
+
+def test_random_uuids_are_all_different() -> None:
+    made = {ids.new_uuid() for _ in range(1000)}
+    assert (len(made), {each.version for each in made}) == (1000, {4})

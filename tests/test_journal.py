@@ -1,12 +1,10 @@
-"""Ids, and the order in which outcomes enter the body."""
+"""Which ids exist, and which of them the body has called."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from edda.journal import Journal, StepIds, Turnstile
+from edda.journal import Journal, StepIds
 from edda.storage.records import HistoryRecord
 from edda.types import EventType
 
@@ -57,122 +55,6 @@ def test_left_over_is_what_is_recorded_and_was_not_called() -> None:
     assert [record.activity_id for record in journal.leftovers()] == ["a:1", "c:1"]
 
 
-async def _pass_all(turnstile: Turnstile, asked: Sequence[str]) -> list[str]:
-    passed: list[str] = []
-
-    async def ask(step_id: str) -> None:
-        turnstile.note_caller()
-        await turnstile.pass_recorded(step_id)
-        passed.append(step_id)
-
-    async with asyncio.timeout(5):
-        await asyncio.gather(*(ask(step_id) for step_id in asked))
-    return passed
-
-
-async def test_recorded_outcomes_return_in_the_order_of_recording() -> None:
-    assert await _pass_all(Turnstile("cab"), "abc") == ["c", "a", "b"]
-
-
-async def test_an_outcome_that_nobody_asks_for_does_not_hold_up_the_others() -> None:
-    assert await _pass_all(Turnstile("xcab"), "abc") == ["c", "a", "b"]
-
-
-async def test_an_outcome_that_was_passed_over_is_let_in_when_it_is_asked_for() -> None:
-    turnstile = Turnstile("xa")
-    assert await _pass_all(turnstile, "a") == ["a"]
-    assert await _pass_all(turnstile, "x") == ["x"]
-
-
-async def test_a_branch_that_is_cancelled_while_it_waits_lets_the_others_through() -> None:
-    turnstile = Turnstile("ab")
-    last = asyncio.create_task(turnstile.pass_recorded("b"))
-    await asyncio.wait({asyncio.create_task(_turns(2))})
-    last.cancel()
-    await asyncio.wait({last})
-    assert last.cancelled()
-    assert await _pass_all(turnstile, "a") == ["a"]
-
-
-async def test_a_branch_reaches_its_next_call_before_the_next_outcome_enters() -> None:
-    order: list[str] = []
-    turnstile = Turnstile(["a:1", "b:1"])
-
-    async def branch(name: str) -> None:
-        await turnstile.pass_recorded(f"{name}:1")
-        order.append(f"{name} entered")
-        await _turns(3)
-        order.append(f"{name} called")
-
-    await asyncio.gather(branch("b"), branch("a"))
-
-    assert order == ["a entered", "a called", "b entered", "b called"]
-
-
-async def test_live_outcomes_of_one_task_enter_at_once() -> None:
-    turnstile = Turnstile()
-    turnstile.note_caller()
-    passing = turnstile.pass_live()
-    try:
-        passing.send(None)
-    except StopIteration:
-        return
-    raise AssertionError("a single branch waited for its turn")
-
-
-async def test_live_outcomes_of_several_tasks_enter_one_at_a_time() -> None:
-    order: list[str] = []
-    turnstile = Turnstile()
-
-    async def branch(name: str) -> None:
-        turnstile.note_caller()
-        await _turns(1)
-        await turnstile.pass_live()
-        order.append(f"{name} entered")
-        await _turns(3)
-        order.append(f"{name} called")
-
-    turnstile.note_caller()
-    await asyncio.gather(branch("a"), branch("b"))
-
-    assert order == ["a entered", "a called", "b entered", "b called"]
-
-
-async def test_what_is_not_recorded_begins_after_all_that_is_recorded() -> None:
-    turnstile = Turnstile("ab")
-    order: list[str] = []
-
-    async def beyond() -> None:
-        await turnstile.pass_unrecorded()
-        order.append("beyond")
-
-    async def in_turn() -> None:
-        for step_id in "ab":
-            await turnstile.pass_recorded(step_id)
-            order.append(step_id)
-
-    async with asyncio.timeout(5):
-        await asyncio.gather(beyond(), in_turn())
-
-    assert order == ["a", "b", "beyond"]
-
-
-async def test_what_is_not_recorded_does_not_wait_for_what_nobody_asks_for() -> None:
-    async with asyncio.timeout(5):
-        await Turnstile("x").pass_unrecorded()
-
-
-async def test_forgotten_outcomes_hold_up_nobody() -> None:
-    turnstile = Turnstile(["race:1/0/a:1"])
-    turnstile.forget("race:1/0/")
-    passing = turnstile.pass_unrecorded()
-    try:
-        passing.send(None)
-    except StopIteration:
-        return
-    raise AssertionError("it waits for an outcome that was forgotten")
-
-
 def test_what_is_excused_is_not_left_over() -> None:
     journal = Journal(recorded("race:1/0/a:1", "race:1/1/a:1"))
     journal.excuse("race:1/0/")
@@ -186,11 +68,3 @@ def test_what_is_drawn_is_counted_by_kind_and_named_by_its_place() -> None:
         "outer:1/random:1",
         "outer:1/uuid4:2",
     ]
-
-
-async def _turns(count: int) -> None:
-    loop = asyncio.get_running_loop()
-    for _ in range(count):
-        turn = loop.create_future()
-        loop.call_soon(turn.set_result, None)
-        await turn

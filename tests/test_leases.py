@@ -12,6 +12,7 @@ from edda.hooks import HookDispatcher
 from edda.leases import HeldLeases
 from edda.run import Run, Services
 from edda.storage.records import Lease
+from edda.storage.writes import Verdict
 
 SERVICES: Any = Services(
     storage=None,  # type: ignore[arg-type]
@@ -26,14 +27,15 @@ class Storage(SimpleNamespace):
     """Answers the renewal with the instances that are lost, or fails."""
 
     lost: frozenset[str] = frozenset()
+    verdict: Verdict = Verdict.LEASE_LOST
     error: Exception | None = None
     renewed: tuple[Lease, ...] = ()
 
-    async def submit(self, write: Any, *, within: float | None = None) -> frozenset[str]:
+    async def submit(self, write: Any, *, within: float | None = None) -> dict[str, Verdict]:
         self.renewed = write.leases
         if self.error is not None:
             raise self.error
-        return self.lost
+        return dict.fromkeys(self.lost, self.verdict)
 
 
 def run(instance_id: str, seconds: float = 30) -> Run:
@@ -60,6 +62,18 @@ async def test_a_run_that_lost_its_lease_is_stopped_and_the_others_go_on() -> No
     assert not kept.stopped
 
 
+async def test_a_run_that_was_cancelled_goes_on_under_the_next_token() -> None:
+    storage = Storage(lost=frozenset({"a"}), verdict=Verdict.CANCEL_REQUESTED)
+    leases = HeldLeases(storage)  # type: ignore[arg-type]
+    asked = run("a")
+    leases.hold(asked)
+    await leases.renew()
+    assert (asked.cancelled, asked.stopped) == (True, False)
+    storage.lost = frozenset()
+    assert await leases.renew() == 1
+    assert [lease.token for lease in storage.renewed] == [2]
+
+
 async def test_while_the_database_is_away_only_runs_out_of_time_are_stopped() -> None:
     leases = HeldLeases(Storage(error=StorageError("away")))  # type: ignore[arg-type]
     over, good = run("a", seconds=0), run("b")
@@ -79,6 +93,30 @@ async def test_what_was_dropped_is_not_renewed() -> None:
     leases.drop(one)
     leases.drop(one)
     assert (await leases.renew(), len(leases), storage.renewed) == (0, 0, ())
+
+
+async def test_what_is_being_loaded_is_renewed_until_its_run_is_held() -> None:
+    storage = Storage()
+    leases = HeldLeases(storage)  # type: ignore[arg-type]
+    one = run("a")
+    with leases.loading(one.lease) as loading:
+        assert await leases.renew() == 1
+        leases.hold(one)
+        assert len(leases) == 1
+    assert len(leases) == 1
+    with leases.loading(run("b").lease):
+        assert len(leases) == 2
+    assert len(leases) == 1
+    assert loading.lease_left() > 0
+
+
+async def test_what_has_lost_its_lease_while_it_was_loaded_is_not_renewed_for_ever() -> None:
+    storage = Storage(error=StorageError("away"))
+    leases = HeldLeases(storage)  # type: ignore[arg-type]
+    with leases.loading(run("a", seconds=0).lease):
+        with pytest.raises(StorageError):
+            await leases.renew()
+        assert len(leases) == 0
 
 
 async def test_dropping_an_older_run_keeps_the_newer_one_of_the_instance() -> None:

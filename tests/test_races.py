@@ -12,58 +12,9 @@ from edda import RetryExhaustedError, RetryPolicy, WorkflowContext, activity, ga
 from edda.app import EddaApp
 from edda.exceptions import NonDeterminismError
 from tests.support.apps import Apps, always_replay, instance, reached, result_of, steps_of
+from tests.support.branching import LONG, begun, broken, ended, gate, gated, ids
 from tests.support.eventually import eventually
-
-LONG = 3600.0
-calls: list[str] = []
-ended: list[str] = []
-gates: dict[str, asyncio.Event] = {}
-
-
-@pytest.fixture(autouse=True)
-def _forget() -> None:
-    calls.clear()
-    ended.clear()
-    gates.clear()
-
-
-def gate(name: str) -> asyncio.Event:
-    return gates.setdefault(name, asyncio.Event())
-
-
-@activity
-async def note(ctx: WorkflowContext, text: str) -> str:
-    calls.append(text)
-    return text
-
-
-@activity
-async def gated(ctx: WorkflowContext, name: str) -> str:
-    """Returns when the test opens its gate."""
-    calls.append(name)
-    try:
-        await gate(name).wait()
-    finally:
-        ended.append(name)
-    return name
-
-
-@activity(retry_policy=RetryPolicy(max_attempts=1))
-async def broken(ctx: WorkflowContext, text: str) -> None:
-    calls.append(text)
-    raise OSError(text)
-
-
-@pytest.fixture(params=["resident", "replayed"])
-async def any_app(request: pytest.FixtureRequest, app: EddaApp) -> EddaApp:
-    """The app, once keeping its parked runs in memory and once replaying at every wake-up."""
-    if request.param == "replayed":
-        always_replay(app)
-    return app
-
-
-def _ids(steps: list[tuple[str, str]]) -> list[str]:
-    return [step for step, _ in steps]
+from tests.support.noting import calls, note
 
 
 async def test_the_first_to_end_wins_and_is_recorded(any_app: EddaApp) -> None:
@@ -109,13 +60,13 @@ async def test_an_activity_in_flight_that_loses_is_cancelled_and_not_recorded(an
 
     assert await result_of(any_app, instance_id) == "late"
     assert (calls, ended) == (["never"], ["never"])
-    assert _ids(await steps_of(any_app, instance_id)) == ["sleep:1", "race:1", "sleep:2", "sleep:3"]
+    assert ids(await steps_of(any_app, instance_id)) == ["sleep:1", "race:1", "sleep:2", "sleep:3"]
 
 
 async def test_the_wait_of_a_loser_wakes_nobody_afterwards(any_app: EddaApp) -> None:
     @workflow
     async def flow(ctx: WorkflowContext) -> None:
-        await race(ctx, sleep(ctx, 0.05), sleep(ctx, 0.4))
+        await race(ctx, sleep(ctx, 0.05), sleep(ctx, LONG))
         await sleep(ctx, LONG)
 
     instance_id = await flow.start()
@@ -165,7 +116,7 @@ async def test_an_error_of_the_winner_is_raised_each_time(any_app: EddaApp) -> N
 
     assert await result_of(any_app, instance_id) == "handled"
     assert len(set(seen)) == 1
-    assert _ids(await steps_of(any_app, instance_id))[:2] == ["broken:1", "race:1"]
+    assert ids(await steps_of(any_app, instance_id))[:2] == ["broken:1", "race:1"]
 
 
 # race: branches of several steps
@@ -190,7 +141,7 @@ async def test_steps_in_a_branch_are_numbered_under_it(any_app: EddaApp) -> None
 
     assert await result_of(any_app, instance_id) == ["quick", "aa", "b"]
     assert sorted(calls) == ["a", "a", "b", "z"]
-    assert set(_ids(await steps_of(any_app, instance_id))) == {
+    assert set(ids(await steps_of(any_app, instance_id))) == {
         "race:1/0/note:1",
         "race:1/quick/note:1",
         "race:1/quick/note:2",
@@ -208,9 +159,13 @@ async def test_a_loser_can_clean_up_with_steps_before_the_race_ends(any_app: Edd
         finally:
             await note(ctx, "release")
 
+    async def late(ctx: WorkflowContext) -> None:
+        await begun("never").wait()
+        await sleep(ctx, 0.01)
+
     @workflow
     async def flow(ctx: WorkflowContext) -> str | None:
-        first = await race(ctx, work=careful(ctx), late=sleep(ctx, 0.1))
+        first = await race(ctx, work=careful(ctx), late=late(ctx))
         await sleep(ctx, 0.01)
         await sleep(ctx, 0.01)
         return first.name
@@ -219,13 +174,13 @@ async def test_a_loser_can_clean_up_with_steps_before_the_race_ends(any_app: Edd
 
     assert await result_of(any_app, instance_id) == "late"
     assert calls == ["reserve", "never", "release"]
-    assert _ids(await steps_of(any_app, instance_id)) == [
+    assert ids(await steps_of(any_app, instance_id)) == [
         "race:1/work/note:1",
-        "sleep:1",
+        "race:1/late/sleep:1",
         "race:1/work/note:2",
         "race:1",
+        "sleep:1",
         "sleep:2",
-        "sleep:3",
     ]
 
 
@@ -270,13 +225,14 @@ async def test_races_inside_gather_and_gather_inside_races(any_app: EddaApp) -> 
 async def test_a_race_that_is_cancelled_ends_all_its_branches(app: EddaApp) -> None:
     @workflow
     async def flow(ctx: WorkflowContext) -> str:
-        try:
-            await asyncio.wait_for(race(ctx, gated(ctx, "a"), gated(ctx, "b")), 0.05)
-        except TimeoutError:
-            return "timeout"
-        return "won"
+        racing = asyncio.create_task(race(ctx, gated(ctx, "a"), gated(ctx, "b")))
+        await begun("a").wait()
+        await begun("b").wait()
+        racing.cancel()
+        await asyncio.wait({racing})
+        return f"cancelled: {racing.cancelled()}"
 
-    assert await result_of(app, await flow.start()) == "timeout"
+    assert await result_of(app, await flow.start()) == "cancelled: True"
     assert sorted(ended) == ["a", "b"]
 
 
@@ -292,12 +248,18 @@ async def test_a_race_inside_an_activity_is_no_step_of_its_own(app: EddaApp) -> 
     instance_id = await flow.start()
 
     assert await result_of(app, instance_id) == 1
-    assert _ids(await steps_of(app, instance_id)) == ["hedged:1"]
+    assert ids(await steps_of(app, instance_id)) == ["hedged:1"]
 
 
-def test_a_race_needs_a_branch() -> None:
-    with pytest.raises(ValueError, match="at least one branch"):
-        _ = race(WorkflowContext("i", "w", None, "worker"))  # type: ignore[arg-type]
+@pytest.mark.parametrize("names", [(), ("0",), ("a/b",)])
+def test_a_race_needs_a_branch_and_names_that_keep_ids_apart(names: tuple[str, ...]) -> None:
+    async def branch() -> None:
+        """Never begun."""
+
+    ctx: Any = WorkflowContext("i", "w", None, "worker")  # type: ignore[arg-type]
+    unnamed = [branch()] if names else []
+    with pytest.raises(ValueError, match="at least one branch, and names that are not"):
+        _ = race(ctx, *unnamed, **{name: branch() for name in names})
 
 
 # replays and crashes of a race
@@ -355,6 +317,25 @@ async def test_a_crash_before_the_race_is_recorded_leaves_it_to_the_recorded_ste
 
     assert await result_of(second, caught.value.instance_id) == "wins"  # type: ignore[attr-defined]
     assert calls == ["x", "a"], "the loser is not begun again"
+
+
+async def test_a_replay_does_not_park_before_a_branch_that_is_held_up_has_come_to_its_wait(
+    any_app: EddaApp,
+) -> None:
+    """A branch of several steps replays and sleeps, while the timer that is over is not asked for yet."""
+
+    async def long(ctx: WorkflowContext) -> None:
+        await note(ctx, "a")
+        await sleep(ctx, LONG)
+
+    @workflow
+    async def flow(ctx: WorkflowContext) -> str | None:
+        first = await race(ctx, long=long(ctx), short=sleep(ctx, 0.3))
+        await sleep(ctx, 0.01)
+        return first.name
+
+    assert await result_of(any_app, await flow.start()) == "short"
+    assert calls == ["a"]
 
 
 async def test_a_winner_that_is_no_branch_any_more_stops_the_run(app: EddaApp) -> None:

@@ -11,36 +11,28 @@ from edda import RetryPolicy, WorkflowContext, activity, sleep, workflow
 from edda.app import EddaApp
 from edda.exceptions import ShuttingDownError, StorageError
 from edda.storage.writes import InstanceClaimed
-from tests.support.apps import Apps, engine_of, instance, result_of
+from tests.support.apps import Apps, engine_of, go_on_claiming, instance, result_of, stop_claiming
 from tests.support.eventually import eventually
-
-calls: list[str] = []
-
-
-@activity
-async def note(ctx: WorkflowContext, text: str) -> str:
-    calls.append(text)
-    return text
-
-
-@pytest.fixture(autouse=True)
-def _forget_calls() -> None:
-    calls.clear()
+from tests.support.noting import calls, note
 
 
 async def test_a_body_that_ends_while_it_is_parked_is_settled_at_once(app: EddaApp) -> None:
+    limits: list[asyncio.Timeout] = []
+
     @workflow
-    async def impatient(ctx: WorkflowContext, let_go: float) -> str:
+    async def impatient(ctx: WorkflowContext) -> str:
         try:
-            async with asyncio.timeout(let_go):
+            async with asyncio.timeout(None) as limit:
+                limits.append(limit)
                 await sleep(ctx, 3600)
         except TimeoutError:
             return "went on"
         return "waited"
 
-    instance_id = await impatient.start(let_go=0.2)
+    instance_id = await impatient.start()
 
     assert (await instance(app, instance_id))["status"] == "waiting_for_timer"
+    limits[0].reschedule(asyncio.get_running_loop().time())
     assert await result_of(app, instance_id) == "went on"
 
 
@@ -111,6 +103,7 @@ async def test_a_parked_run_whose_waits_cannot_be_read_is_ended_and_replayed(
             raise
         return "done"
 
+    await stop_claiming(app)
     instance_id = await flow.start()
     load_waits = app.storage.load_waits
 
@@ -119,6 +112,7 @@ async def test_a_parked_run_whose_waits_cannot_be_read_is_ended_and_replayed(
         raise StorageError("away")
 
     monkeypatch.setattr(app.storage, "load_waits", fail_once)
+    go_on_claiming(app)
 
     assert await result_of(app, instance_id) == "done"
     assert ended == ["WorkflowSuspended"]

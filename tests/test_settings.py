@@ -24,14 +24,15 @@ def test_a_batch_that_is_no_whole_number_from_1_and_no_mode_is_refused(value: An
     )
 
 
-@pytest.mark.parametrize(("value", "batch"), [(1, 1), (37, 37), ("auto", 100), ("auto:cpu", 100)])
-def test_a_batch_is_the_number_or_for_the_modes_what_is_due_up_to_100(value: Any, batch: int) -> None:
-    assert settings(max_workflows_per_batch=value).batch == batch
+@pytest.mark.parametrize("value", [1, 37, "auto", "auto:cpu"])
+def test_a_batch_is_a_number_or_a_mode(value: Any) -> None:
+    assert settings(max_workflows_per_batch=value).max_workflows_per_batch == value
 
 
 def test_an_outbox_needs_a_broker() -> None:
     with pytest.raises(ValueError, match=r"^broker_url is required when outbox_enabled=True$"):
         settings(outbox_enabled=True)
+    assert settings(outbox_enabled=True, broker_url="http://broker/").broker_url == "http://broker/"
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,23 @@ def test_notifications_on_postgresql_are_fine() -> None:
 def test_a_lease_is_two_thirds_of_that_of_the_leader() -> None:
     assert settings().lease_seconds == 30
     assert settings(leader_lease_duration=3).lease_seconds == 2
+
+
+def test_a_transaction_may_stand_still_for_a_third_of_a_lease_within_bounds() -> None:
+    durations = (3, 12, 45, 3600)
+    assert [settings(leader_lease_duration=each).stall_seconds for each in durations] == [2, 8 / 3, 10, 10]
+
+
+def test_who_is_told_looks_in_time_for_the_leases_of_dead_workers() -> None:
+    assert settings().told_poll_interval == 15
+    assert settings(leader_lease_duration=3).told_poll_interval == 1
+    assert settings(notify_fallback_interval=5).told_poll_interval == 5
+
+
+@pytest.mark.parametrize("value", [0, -1, "7", True, None])
+def test_a_retention_is_a_positive_number_of_days(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^message_retention_days must be a positive number of days"):
+        settings(message_retention_days=value)
 
 
 def test_settings_are_frozen() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,13 @@ import pytest
 
 from edda import RetryPolicy, WorkflowContext, activity, sleep, workflow
 from edda.app import EddaApp
-from edda.exceptions import LockLostError
-from tests.support.apps import Apps, instance, reached, steps_of
+from edda.exceptions import LockLostError, StorageUnavailableError
+from edda.storage.writes import RunParked, StepRecorded, WaitsEnded
+from tests.support.apps import Apps, instance, look_for_work, reached, steps_of, stop_claiming
 from tests.support.eventually import eventually
+from tests.support.rows import steal
 from tests.support.statements import counted
+from tests.support.writes import unleased
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,40 @@ async def test_a_completion_is_one_commit_with_output_and_without_lease(app: Edd
     assert stored is not None
     assert (stored.locked_by, stored.locked_at, stored.due_at) == (None, None, None)
     assert await app.storage.load_waits(instance_id) == []
+
+
+async def test_an_outage_is_not_counted_against_the_instances_that_it_stops(
+    app: EddaApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They go on a second after it, however many there were before."""
+
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        await note(ctx, "a")
+
+    submit, away = app.storage.submit, True
+
+    async def without_steps(write: Any, **options: Any) -> Any:
+        if away and isinstance(write, StepRecorded):
+            raise StorageUnavailableError("away")
+        return await submit(write, **options)
+
+    monkeypatch.setattr(app.storage, "submit", without_steps)
+    await stop_claiming(app)
+    new = unleased(workflow_name="flow")
+    await submit(new)
+    for _ in range(4):
+        with pytest.raises(StorageUnavailableError):
+            await flow.resume(new.instance_id)
+        stopped = await app.storage.load_instance(new.instance_id)
+        assert stopped is not None
+        assert (stopped.attempts, stopped.last_error) == (0, "StorageUnavailableError: away")
+        due = await app.storage.seconds_until_due(["flow"])
+        assert due is not None
+        assert due <= 1
+    away = False
+    await flow.resume(new.instance_id)
+    await reached(app, new.instance_id)
 
 
 async def test_a_failure_is_recorded_with_its_row_and_output(app: EddaApp) -> None:
@@ -99,15 +137,14 @@ async def test_an_error_that_takes_no_attributes_is_raised_all_the_same(app: Edd
 
 
 async def test_a_run_that_lost_its_lease_settles_nothing(apps: Apps) -> None:
-    first, second = await apps.start(leader_lease_duration=1), await apps.start()
+    first, second = await apps.start(), await apps.start()
     runs: list[str] = []
 
     @workflow
     async def flow(ctx: WorkflowContext) -> str:
         runs.append(ctx.worker_id)
         if ctx.worker_id == first.worker_id:
-            await _freeze(first)
-            await reached(second, ctx.instance_id)
+            await _lose_to(second, ctx, first)
         return await note(ctx, ctx.worker_id)
 
     with first.activate(), pytest.raises(LockLostError) as caught:
@@ -121,14 +158,13 @@ async def test_a_run_that_lost_its_lease_settles_nothing(apps: Apps) -> None:
 
 
 async def test_a_body_cannot_swallow_the_loss_of_its_lease(apps: Apps) -> None:
-    first, second = await apps.start(leader_lease_duration=1), await apps.start()
+    first, second = await apps.start(), await apps.start()
 
     @workflow
     async def flow(ctx: WorkflowContext) -> str:
         if ctx.worker_id == second.worker_id:
             return "second"
-        await _freeze(first)
-        await reached(second, ctx.instance_id)
+        await _lose_to(second, ctx, first)
         try:
             await note(ctx, "late")
         except Exception:  # noqa: BLE001 - what users write
@@ -140,11 +176,14 @@ async def test_a_body_cannot_swallow_the_loss_of_its_lease(apps: Apps) -> None:
     assert (await instance(second, caught.value.instance_id))["output_data"] == {"result": "second"}
 
 
-async def _freeze(app: EddaApp) -> None:
-    """Let the worker neither renew its leases nor take up anything."""
+async def _lose_to(other: EddaApp, ctx: WorkflowContext, app: EddaApp) -> None:
+    """Let the worker neither renew its leases nor take up anything, and the other one end the instance."""
     worker = app._require_worker()
     await worker._leases.stop()
     await worker._due.stop()
+    await steal(app, ctx.instance_id)
+    look_for_work(other)
+    await reached(other, ctx.instance_id)
 
 
 async def test_an_activity_that_sleeps_in_a_later_attempt_is_not_woken_before_its_time(app: EddaApp) -> None:
@@ -170,3 +209,28 @@ async def test_an_activity_that_sleeps_in_a_later_attempt_is_not_woken_before_it
     instance_id = await flow.start()
     await eventually(quiet)
     assert len(await app.storage.load_waits(instance_id)) == 2
+
+
+async def test_a_run_that_finds_its_lease_lost_while_it_parks_writes_no_more(
+    app: EddaApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit, written = app.storage.submit, []
+
+    async def lose_the_lease_first(write: Any, **options: Any) -> Any:
+        written.append(type(write))
+        if isinstance(write, WaitsEnded):
+            await steal(app, write.lease.instance_id)
+        return await submit(write, **options)
+
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        given_up = asyncio.create_task(sleep(ctx, 60))
+        await note(ctx, "a")
+        given_up.cancel()
+        await sleep(ctx, 3600)
+
+    monkeypatch.setattr(app.storage, "submit", lose_the_lease_first)
+    with pytest.raises(LockLostError):
+        await flow.start()
+    assert WaitsEnded in written
+    assert RunParked not in written

@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, field_validator
 
 from edda import WorkflowContext, activity, sleep, workflow
 from edda.app import EddaApp
-from edda.exceptions import NonDeterminismError
+from edda.exceptions import NonDeterminismError, StoredValueError
 from tests.support.apps import always_replay, instance, reached, result_of, steps_of
+from tests.support.noting import calls, note
 
 DONE = "ActivityCompleted"
-calls: list[str] = []
-
-
-@activity
-async def note(ctx: WorkflowContext, text: str) -> str:
-    calls.append(text)
-    return text
 
 
 @activity
 async def mark(ctx: WorkflowContext, text: str) -> str:
     calls.append(text)
     return text
-
-
-@pytest.fixture(autouse=True)
-def _forget_calls() -> None:
-    calls.clear()
 
 
 async def test_steps_are_numbered_by_name_in_the_order_of_their_calls(app: EddaApp) -> None:
@@ -174,6 +166,25 @@ async def test_swapped_activities_execute_nothing_and_leave_the_instance_live(ap
     assert [step for step, _ in await steps_of(app, instance_id)] == ["one", "two"]
 
 
+async def test_the_line_of_the_call_is_named_although_the_step_runs_in_a_task_of_its_own(
+    app: EddaApp,
+) -> None:
+    swapped = False
+
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        first, second = (mark, note) if swapped else (note, mark)
+        await asyncio.gather(first(ctx, "a", activity_id="one"), second(ctx, "b", activity_id="two"))
+        await sleep(ctx, 3600)
+
+    always_replay(app)
+    instance_id = await flow.start()
+    swapped = True
+    line = flow.func.__code__.co_firstlineno + 3
+    with pytest.raises(NonDeterminismError, match=f"{re.escape(__file__)}:{line}"):
+        await flow.resume(instance_id)
+
+
 async def test_a_body_cannot_swallow_that_it_does_not_match_its_history(app: EddaApp) -> None:
     renamed = False
 
@@ -216,3 +227,43 @@ async def test_gathered_steps_get_their_ids_in_the_order_of_the_calls(app: EddaA
     rows = await app.storage.get_history(instance_id)
     assert [row["activity_id"] for row in rows] == ["gated:3", "gated:2", "gated:1"]
     assert await result_of(app, instance_id) == ["a", "b", "c"]
+
+
+class Picky(BaseModel):
+    """What its newer versions no longer accept."""
+
+    size: int
+
+    @field_validator("size")
+    @classmethod
+    def _check(cls, size: int) -> int:
+        if size > limits[-1]:
+            raise ValueError("too large by now")
+        return size
+
+
+limits = [10]
+
+
+async def test_a_step_whose_value_is_no_longer_accepted_is_named_with_its_instance(tmp_path: Path) -> None:
+    @activity
+    async def measure(ctx: WorkflowContext) -> Picky:
+        return Picky(size=7)
+
+    @workflow
+    async def measuring(ctx: WorkflowContext) -> None:
+        await measure(ctx)
+        await sleep(ctx, 3600)
+
+    app = EddaApp("tests", f"sqlite:///{tmp_path / 'picky.db'}")
+    app.resident_limit = 0
+    async with app:
+        instance_id = await measuring.start()
+        limits.append(5)
+        try:
+            with pytest.raises(StoredValueError, match="too large by now") as caught:
+                await measuring.resume(instance_id)
+        finally:
+            limits.pop()
+        assert str(caught.value).startswith(f"Step 'measure:1' of instance {instance_id} cannot be restored")
+        await measuring.resume(instance_id)

@@ -119,10 +119,10 @@ async def test_a_block_in_the_body_commits_together_and_once(app: EddaApp) -> No
     assert await rows(app) == ["a", "a"]
     assert calls == ["a", "b"]
     assert sorted(await steps_of(app, instance_id)) == [
-        ("note:1", "ActivityCompleted"),
-        ("put_row:1", "ActivityCompleted"),
         ("sleep:1", "TimerExpired"),
         ("transaction:1", "TransactionCommitted"),
+        ("transaction:1/note:1", "ActivityCompleted"),
+        ("transaction:1/put_row:1", "ActivityCompleted"),
     ]
 
 

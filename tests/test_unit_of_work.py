@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from edda import RetryExhaustedError, RetryPolicy, WorkflowContext, activity, sleep, workflow
 from edda.app import EddaApp
 from edda.exceptions import LockLostError
-from tests.support.apps import Apps, always_replay, reached, result_of, steps_of
+from tests.support.apps import Apps, always_replay, look_for_work, reached, result_of, steps_of
 from tests.support.rows import (
     Order,
     check_nothing_is_held,
@@ -21,6 +21,7 @@ from tests.support.rows import (
     notes,
     orders,
     put,
+    put_one,
     rows,
     steal,
     storage_of,
@@ -35,17 +36,6 @@ async def app(apps: Apps) -> EddaApp:
     app = await apps.start(default_retry_policy=QUICK)
     await create_tables(app)
     return app
-
-
-@activity
-async def put_row(ctx: WorkflowContext, name: str) -> str:
-    await put(ctx, name)
-    return name
-
-
-@workflow
-async def put_one(ctx: WorkflowContext, name: str) -> str:
-    return await put_row(ctx, name)
 
 
 async def test_the_row_of_the_user_and_the_step_commit_together(app: EddaApp) -> None:
@@ -243,6 +233,7 @@ async def test_the_loss_of_the_lease_takes_the_row_along(app: EddaApp) -> None:
 
     with pytest.raises(LockLostError):
         await flow.start()
+    look_for_work(app)
 
     assert await result_of(app, started[0]) == 2
     assert await rows(app) == ["call 2"]

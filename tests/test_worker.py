@@ -10,7 +10,7 @@ import pytest
 from edda import RetryPolicy, WorkflowContext, activity, workflow
 from edda.exceptions import ShuttingDownError, StorageError
 from tests.support.apps import Apps, engine_of, instance, result_of
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE, eventually
 
 
 async def test_the_lease_length_follows_from_the_options(apps: Apps) -> None:
@@ -72,7 +72,7 @@ async def test_a_thread_that_does_not_end_does_not_hold_up_the_stop(apps: Apps) 
     running = asyncio.create_task(flow.start())
     await eventually(lambda: _check(begun.is_set()))
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await app.shutdown()
         with pytest.raises(ShuttingDownError) as caught:
             await running

@@ -37,9 +37,10 @@ class _TimerStep:
     async def perform(self, run: Run) -> None:
         waits = self._at is not None or (self._seconds or 0) > 0
         # Inside an activity a wait that is over already costs no attempt.
-        is_over = current_unit() is not None and run.was_due(self._step_id)
+        is_over = current_unit() is not None and run.waits.is_over(self._step_id)
         if waits and not is_over:
             check_may_wait(run, self)
+            run.check_fits()
             await run.wait(NewWait(self._step_id, WaitKind.TIMER, seconds=self._seconds, at=self._at))
         expired: JSONObject = {
             "result": None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from inspect import Parameter
@@ -109,6 +108,29 @@ class FunctionCodec:
         notes = None if types is None else cast("JSONObject", loads(types))
         return self.load_kwargs(Encoded(loads(json), notes))
 
+    def load_call(self, encoded: Encoded) -> tuple[list[Any], dict[str, Any]]:
+        """The counterpart of :meth:`dump_call`: both kinds of arguments, restored to the type hints.
+
+        Raises pydantic's ``ValidationError`` or :class:`~edda.exceptions.StoredValueError`
+        for a value that does not fit.
+
+        >>> from datetime import date
+        >>> async def remind(ctx, due: date, text: str) -> None: ...
+        >>> codec = FunctionCodec(remind)
+        >>> codec.load_call(codec.dump_call([date(2024, 2, 29)], {"text": "pay"}))
+        ([datetime.date(2024, 2, 29)], {'text': 'pay'})
+        """
+        parts = _split_types(encoded)
+        args = list(_split_types(parts["args"]).values())
+        kwargs = _split_types(parts["kwargs"])
+        return (
+            [
+                codec.load(value)
+                for codec, value in zip(self._positional_codecs(len(args)), args, strict=True)
+            ],
+            {name: self._codec(name).load(value) for name, value in kwargs.items()},
+        )
+
     def accepts(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
         """Whether the function can be called with these arguments, besides the context.
 
@@ -117,10 +139,40 @@ class FunctionCodec:
         (True, False)
         """
         try:
-            inspect.signature(self._func).bind(None, *args, **kwargs)
+            self.check_call(args, kwargs)
         except TypeError:
             return False
         return True
+
+    def check_call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raise TypeError if the function cannot be called with these arguments, besides the context."""
+        try:
+            signature_of(self._func).bind(None, *args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self._title}: {error}") from None
+
+    def bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a call by the names of their parameters, defaults included.
+
+        >>> async def reserve(ctx, item, count=1, **more): ...
+        >>> FunctionCodec(reserve).bound(["book"], {"gift": True})
+        {'item': 'book', 'count': 1, 'gift': True}
+        """
+        bound = signature_of(self._func).bind(None, *args, **kwargs)
+        bound.apply_defaults()
+        named = dict(list(bound.arguments.items())[1:])
+        rest = self._of_kind(Parameter.VAR_KEYWORD)
+        more = {} if rest is None else named.pop(rest.name)
+        return {**named, **more}
+
+    def select(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of these arguments that the function takes by name.
+
+        >>> async def release(ctx, item): ...
+        >>> FunctionCodec(release).select({"item": "book", "count": 1})
+        {'item': 'book'}
+        """
+        return {name: value for name, value in arguments.items() if self._accepts(name)}
 
     def required_parameters(self) -> tuple[str, ...]:
         """The parameters, besides the context, that have no default."""
@@ -131,6 +183,12 @@ class FunctionCodec:
     @cached_property
     def _title(self) -> str:
         return f"{getattr(self._func, '__name__', self._func)}()"
+
+    @cached_property
+    def _context(self) -> str | None:
+        """The name under which an argument would be another value for the context."""
+        first = next(iter(signature_of(self._func).parameters.values()), None)
+        return first.name if first is not None and first.kind in _NAMED else None
 
     @cached_property
     def _parameters(self) -> tuple[Parameter, ...]:
@@ -198,7 +256,9 @@ class FunctionCodec:
         return name in self._required
 
     def _accepts(self, name: str) -> bool:
-        return name in self._named or self._of_kind(Parameter.VAR_KEYWORD) is not None
+        if name in self._named:
+            return True
+        return name != self._context and self._of_kind(Parameter.VAR_KEYWORD) is not None
 
     @cached_property
     def _flat_model(self) -> str | None:
@@ -219,11 +279,16 @@ def _below(pointer: str, encoded: Encoded) -> JSONObject:
 
 
 def _split_types(encoded: Encoded) -> dict[str, Encoded]:
-    """The values of an object, each with the notes that stand below its key."""
-    json = cast("JSONObject", encoded.json)
+    """The values of an object or an array by key, each with the notes that stand below it."""
+    json = encoded.json
+    items = json.items() if isinstance(json, dict) else _numbered(cast("list[JSONValue]", json))
     notes: dict[str, JSONObject] = {}
     for pointer, note in (encoded.types or {}).items():
         _, name, *rest = pointer.split("/", 2)
         name = name.replace("~1", "/").replace("~0", "~")
         notes.setdefault(name, {})["".join(f"/{part}" for part in rest)] = note
-    return {name: Encoded(value, notes.get(name)) for name, value in json.items()}
+    return {name: Encoded(value, notes.get(name)) for name, value in items}
+
+
+def _numbered(values: list[JSONValue]) -> Iterator[tuple[str, JSONValue]]:
+    return ((str(index), value) for index, value in enumerate(values))

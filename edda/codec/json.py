@@ -50,6 +50,15 @@ def loads(text: str | bytes) -> JSONValue:
         return _loads_rare(text)
 
 
+def loads_object(text: str | bytes) -> dict[str, Any]:
+    """As :func:`loads`, for a text that is known to hold an object.
+
+    >>> loads_object('{"a":1}')["a"]
+    1
+    """
+    return cast("dict[str, Any]", loads(text))
+
+
 def _loads_rare(text: str | bytes) -> JSONValue:
     try:
         value = cast("JSONValue", stdlib_json.loads(text))

@@ -21,6 +21,12 @@ from edda.exceptions import InvalidEventError, MissingRequiredFields
 
 Headers = Iterable[tuple[bytes, bytes]]
 
+
+class UnsupportedMediaTypeError(ValueError):
+    """The body is in a form that nobody here can read: another format of events, or compressed."""
+
+
+_HEADERS = ("content-type", "content-encoding")
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)
 # Reaches the end of the text when the closing quote is missing, so that it never has to go back.
 _QUOTED = re.compile(r"\"((?:[^\"\\]|\\.?)*)(\"?)", re.DOTALL)
@@ -48,7 +54,7 @@ def _by_name(headers: Headers) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for raw_name, value in headers:
         name = raw_name.decode("latin-1").lower()
-        if name != "content-type" and not name.startswith("ce-"):
+        if name not in _HEADERS and not name.startswith("ce-"):
             continue
         if name in found:
             raise ValueError(f"The header '{name}' is there more than once")
@@ -58,6 +64,7 @@ def _by_name(headers: Headers) -> dict[str, bytes]:
 
 def _read(headers: dict[str, bytes], body: bytes) -> list[Event]:
     content_type = _ContentType.of(headers)
+    _require_uncompressed(headers.pop("content-encoding", b""))
     match content_type.media_type:
         case "application/cloudevents+json":
             content_type.require_utf8()
@@ -66,9 +73,15 @@ def _read(headers: dict[str, bytes], body: bytes) -> list[Event]:
             content_type.require_utf8()
             return _batch(_document(body))
         case media_type if media_type.startswith("application/cloudevents"):
-            raise ValueError(f"Unsupported event format '{media_type}'")
+            raise UnsupportedMediaTypeError(f"Unsupported event format '{media_type}'")
         case _:
             return [_binary(headers, content_type, body)]
+
+
+def _require_uncompressed(encoding: bytes) -> None:
+    name = encoding.decode("latin-1").strip().lower()
+    if name not in ("", "identity"):
+        raise UnsupportedMediaTypeError(f"Unsupported content encoding '{name}'")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,31 +4,58 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from typing import Protocol
 
 from edda.cloudevent import Event
-from edda.endpoints.asgi import Answer, NoBody, read_body, send_json
-from edda.endpoints.cloudevents import read_events
+from edda.endpoints.asgi import Answer, NoBody, read_body, refused, relative_path, retryable, send_json
+from edda.endpoints.authentication import Authenticate, refusal_of
+from edda.endpoints.cancel import Cancel, cancel_instance, instance_to_cancel
+from edda.endpoints.cloudevents import UnsupportedMediaTypeError, read_events
+from edda.endpoints.failures import log_failure, status_of
 from edda.exceptions import InvalidEventError
 from edda.types import Receive, Scope, Send
+
+# Nobody waits for the rest of the body.
+_CLOSE = (b"connection", b"close")
 
 logger = logging.getLogger(__name__)
 
 Accept = Callable[[Sequence[Event]], Awaitable[None]]
 
 
+class Limits(Protocol):
+    """What is asked for each request, so that it can be changed while the app runs."""
+
+    @property
+    def max_body_size(self) -> int:
+        """Bytes."""
+        ...
+
+    @property
+    def body_seconds(self) -> float:
+        """The longest a client may take for the body."""
+        ...
+
+    @property
+    def authenticate(self) -> Authenticate | None:
+        """Who may send requests; None: everybody."""
+        ...
+
+
 class Endpoint:
-    """The ASGI object for requests of type ``http``: every POST is a CloudEvent or a batch.
+    """The ASGI object for requests of type ``http``: a POST is a CloudEvent, a batch, or a cancellation.
 
     ``accept`` returns when the events are durably stored, all or none, and raises
     :class:`edda.exceptions.InvalidEventError` when they cannot be used: that is the
-    fault of the sender (400). Any other exception is ours (500, worth another try).
-    ``max_body_size`` gives the limit in bytes and is asked for each request.
+    fault of the sender (400). Any other exception is ours (503 while the database is away or
+    the app stops, else 500; both worth another try). ``cancel`` gets the id of an instance
+    and returns whether it was live.
     """
 
-    def __init__(self, accept: Accept, *, max_body_size: Callable[[], int]) -> None:
+    def __init__(self, accept: Accept, cancel: Cancel, limits: Limits) -> None:
         self._accept = accept
-        self._max_body_size = max_body_size
+        self._cancel = cancel
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, once; a client that disconnects gets no answer."""
@@ -39,24 +66,39 @@ class Endpoint:
     async def _answer(self, scope: Scope, receive: Receive) -> Answer | None:
         try:
             return await self._respond(scope, receive)
-        except Exception as error:
-            # The outermost frame of a request: whatever failed, the client must not be left hanging.
-            logger.exception("Request failed", extra={"path": relative_path(scope)})
-            return internal_error(error)
+        except Exception as error:  # noqa: BLE001 - whatever failed, the client must not be left hanging
+            log_failure(error, "Request failed", path=relative_path(scope))
+            return retryable(status_of(error), type(error).__name__, str(error))
 
     async def _respond(self, scope: Scope, receive: Receive) -> Answer | None:
         if scope["method"] != "POST":
-            return _method_not_allowed(scope["method"])
-        limit = self._max_body_size()
-        body = await read_body(scope, receive, limit=limit)
+            return refused(
+                405, "MethodNotAllowed", f"Method {scope['method']} not allowed", (b"allow", b"POST")
+            )
+        limit, seconds = self._limits.max_body_size, self._limits.body_seconds
+        body = await read_body(scope, receive, limit=limit, seconds=seconds)
         match body:
             case NoBody.DISCONNECTED:
                 logger.debug("The client disconnected", extra={"path": relative_path(scope)})
                 return None
             case NoBody.TOO_LARGE:
-                return _refused(413, "PayloadTooLarge", f"Request body exceeds {limit} bytes")
+                return refused(413, "PayloadTooLarge", f"Request body exceeds {limit} bytes")
+            case NoBody.TOO_SLOW:
+                return retryable(
+                    408, "RequestTimeout", f"No whole request body within {seconds:g} seconds", _CLOSE
+                )
             case bytes():
-                return await self._receive_events(scope, body)
+                return await self._use(scope, body)
+
+    async def _use(self, scope: Scope, body: bytes) -> Answer:
+        authenticate = self._limits.authenticate
+        refusal = None if authenticate is None else await refusal_of(authenticate, scope, body)
+        if refusal is not None:
+            return refusal
+        instance_id = instance_to_cancel(relative_path(scope))
+        if instance_id is not None:
+            return await cancel_instance(instance_id, self._cancel)
+        return await self._receive_events(scope, body)
 
     async def _receive_events(self, scope: Scope, body: bytes) -> Answer:
         try:
@@ -65,32 +107,7 @@ class Endpoint:
                 await self._accept(events)
         except InvalidEventError as error:
             reason = error.__cause__ or error
-            return _refused(400, type(reason).__name__, str(reason))
+            if isinstance(reason, UnsupportedMediaTypeError):
+                return refused(415, "UnsupportedMediaType", str(reason))
+            return refused(400, type(reason).__name__, str(reason))
         return Answer(202, {"status": "accepted"})
-
-
-def relative_path(scope: Scope) -> str:
-    """The path below the mount point, whether or not the server has removed ``root_path``.
-
-    >>> relative_path({"path": "/api/x", "root_path": "/api"}), relative_path({"path": "/x"})
-    ('/x', '/x')
-    """
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "").rstrip("/")
-    if path == root or path.startswith(f"{root}/"):
-        path = path[len(root) :]
-    return path or "/"
-
-
-def internal_error(error: Exception) -> Answer:
-    """The answer when the service itself failed: the client may try again."""
-    return Answer(500, {"error": str(error), "error_type": type(error).__name__, "retryable": True})
-
-
-def _refused(status: int, error_type: str, text: str) -> Answer:
-    return Answer(status, {"error": text, "error_type": error_type, "retryable": False})
-
-
-def _method_not_allowed(method: str) -> Answer:
-    refusal = _refused(405, "MethodNotAllowed", f"Method {method} not allowed")
-    return replace(refusal, headers=((b"allow", b"POST"),))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from abc import ABC, abstractmethod
 
-from edda.clock import monotonic
+from edda.clock import monotonic, wait
 from edda.exceptions import StorageError
 
 logger = logging.getLogger(__name__)
@@ -75,19 +74,31 @@ class Loop(ABC):
     async def _until_next(self) -> None:
         while not self._stopping and (pause := self._next_at - monotonic()) > 0:
             self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), pause)
+            await wait(self._changed, pause)
 
     async def _guarded_round(self) -> float:
         try:
             pause: float = await self.round()
         except StorageError as error:
             self._errors += 1
-            logger.warning("Loop %s: %s", self.name, error, extra={"loop": self.name})
-        except Exception:  # one bad round must not end the loop for the life of the process
+            logger.warning(
+                "The background loop %r will try again: %s", self.name, error, extra={"loop": self.name}
+            )
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+                raise
+            # One bad round must not end the loop for the life of the process, and neither must a
+            # cancellation of what the round waited for.
             self._errors += 1
-            logger.exception("Loop %s failed", self.name, extra={"loop": self.name})
+            logger.exception(
+                "The background loop %r failed and will try again", self.name, extra={"loop": self.name}
+            )
         else:
             self._errors = 0
             return pause
         return min(_FIRST_PAUSE_AFTER_ERROR * 2.0 ** min(self._errors, 10), _LONGEST_PAUSE_AFTER_ERROR)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

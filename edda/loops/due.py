@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import random
+import asyncio
+from collections.abc import Callable
 
 from edda.loops.base import Loop
+from edda.loops.batch_size import BatchSize
 from edda.replay import ReplayEngine
 from edda.storage.protocol import StorageProtocol
 from edda.storage.writes import InstancesClaimed
 
-# Polls of several workers drift apart, so that they do not all ask at once.
-_JITTER = 0.3
+_NEXT_LOOK = 0.01
 
 
 class DueLoop(Loop):
@@ -25,9 +26,9 @@ class DueLoop(Loop):
         engine: ReplayEngine,
         worker_id: str,
         lease_seconds: float,
-        batch: int,
+        batch: BatchSize,
         concurrency: int,
-        poll_interval: float = 1.0,
+        poll_pause: Callable[[], float],
     ) -> None:
         super().__init__()
         self._storage = storage
@@ -36,21 +37,40 @@ class DueLoop(Loop):
         self._lease_seconds = lease_seconds
         self._batch = batch
         self._concurrency = concurrency
-        self._poll_interval = poll_interval
+        self._poll_pause = poll_pause
         self._claimed = 0
+        self._there_is_more = False
+        self._in_vain = 0
 
     async def round(self) -> float:
-        """Claim one batch if anything is due; otherwise look again when the next thing is."""
+        """Claim a batch if anything is due; otherwise look again when the next thing is.
+
+        After a full batch there is more: it is claimed without a look, and in as many
+        batches at once as there is room for, which share their statements.
+        """
         names = tuple(self._engine.workflow_names())
-        poll = self._poll_interval * (1 + random.uniform(0, _JITTER))  # noqa: S311 - spreads load, hides nothing
-        due_in = await self._storage.seconds_until_due(names)
-        if due_in is None:
-            return poll
+        poll = self._poll_pause()
+        if not self._there_is_more:
+            due_in = await self._storage.seconds_until_due(names)
+            if due_in is None:
+                return poll
+            if due_in > 0:
+                return min(poll, due_in)
         free = self._concurrency - self._claimed
-        if due_in > 0 or free <= 0:  # a run that ends wakes the loop again
-            return min(poll, due_in) if due_in > 0 else poll
-        limit = min(self._batch, free)
-        return 0.0 if await self._claim(names, limit) == limit else min(poll, 0.01)
+        if free <= 0:  # a run that ends wakes the loop again
+            return poll
+        limits = self._limits(free)
+        counts = await asyncio.gather(*(self._claim(names, limit) for limit in limits))
+        self._there_is_more = counts == limits
+        # What is due and cannot be had is locked, by another worker that claims or for longer.
+        self._in_vain = 0 if any(counts) else self._in_vain + 1
+        return 0.0 if self._there_is_more else min(poll, _NEXT_LOOK * 2.0 ** min(self._in_vain, 16))
+
+    def _limits(self, free: int) -> list[int]:
+        batch = self._batch()
+        if not self._there_is_more or batch >= free:
+            return [min(batch, free)]
+        return [batch] * (free // batch)
 
     async def _claim(self, names: tuple[str, ...], limit: int) -> int:
         claimed = await self._storage.submit(

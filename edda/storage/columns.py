@@ -32,6 +32,8 @@ class UTCDateTime(TypeDecorator[datetime]):
 # MySQL's TEXT ends at 64 KiB.
 LongText = Text().with_variant(LONGTEXT(), "mysql", "mariadb")
 Identifier = String(255)
+# A name of up to 200 characters, and for a channel of one instance alone its id behind a colon.
+ChannelName = String(456)
 # SQLite numbers rows by itself only in a column of exactly this type.
 RowNumber = BigInteger().with_variant(Integer(), "sqlite")
 Count = BigInteger()

@@ -53,11 +53,17 @@ class Committer(ABC):
 
 
 class AsyncCommitter(Committer):
-    """Commits over one connection of an asynchronous engine, taken out of its pool for good."""
+    """Commits over one connection made as those of an asynchronous engine are, but outside its pool.
 
-    def __init__(self, engine: AsyncEngine, prepare: Job[None]) -> None:
-        self._engine = engine
+    Whoever has a connection of the pool may be waiting for a commit: one that had to wait
+    for a connection of the pool would wait for ever. ``prepare`` is run on a new connection,
+    and says what is to be done at the beginning of each transaction over it.
+    """
+
+    def __init__(self, engine: AsyncEngine, prepare: Job[Job[None] | None]) -> None:
+        self._engine = with_own_pool(engine)
         self._prepare = prepare
+        self._begin: Job[None] | None = None
         self._connection: AsyncConnection | None = None
 
     async def commit(self, job: Job[T], *, cut_after: float | None = None) -> T:
@@ -66,18 +72,24 @@ class AsyncCommitter(Committer):
                 self._connection = await self._connect()
         connection = self._connection
         if cut_after is None:
-            return await _in_transaction(connection, job)
+            return await self._in_transaction(connection, job)
         # Cutting the line needs no answer of the other side, and cancelling would wait for one.
         watch = asyncio.get_running_loop().call_later(cut_after, _cut, connection)
         try:
-            return await _in_transaction(connection, job)
+            return await self._in_transaction(connection, job)
         finally:
             watch.cancel()
+
+    async def _in_transaction(self, connection: AsyncConnection, job: Job[T]) -> T:
+        async with connection.begin():
+            if self._begin is not None:
+                await connection.run_sync(self._begin)
+            return await connection.run_sync(job)
 
     async def _connect(self) -> AsyncConnection:
         connection = await self._engine.connect()
         try:
-            await connection.run_sync(self._prepare)
+            self._begin = await connection.run_sync(self._prepare)
         except BaseException:
             await _give_up(connection)
             raise
@@ -99,6 +111,25 @@ class AsyncCommitter(Committer):
             await _give_up(connection)
 
 
+def with_own_pool(engine: AsyncEngine) -> AsyncEngine:
+    """An engine that connects in the same way, with a pool of the same kind."""
+    shared = engine.sync_engine
+    options = dict(shared.get_execution_options())
+    pool = shared.pool.recreate()
+    return AsyncEngine(Engine(pool, shared.dialect, shared.url, execution_options=options))
+
+
+async def dispose(engine: AsyncEngine) -> None:
+    """Close the connections of its pool; from one that does not answer the farewell it is not waited for."""
+    patience = FAREWELL_SECONDS
+    while True:
+        try:
+            async with asyncio.timeout(patience):
+                return await engine.dispose()
+        except TimeoutError:  # the one that was asked is gone; the others will not answer either
+            patience = FAREWELL_SECONDS / 100
+
+
 async def _give_up(connection: AsyncConnection) -> None:
     _cut(connection)
     try:
@@ -107,11 +138,6 @@ async def _give_up(connection: AsyncConnection) -> None:
         await connection.close()
     except Exception:  # the line is cut already: whatever closing says changes nothing
         logger.debug("Closing the connection of the writer failed", exc_info=True)
-
-
-async def _in_transaction(connection: AsyncConnection, job: Job[T]) -> T:
-    async with connection.begin():
-        return await connection.run_sync(job)
 
 
 def _cut(connection: AsyncConnection) -> None:

@@ -63,7 +63,9 @@ def create_engine(url: URL, dialect: Dialect, options: Mapping[str, Any]) -> Asy
         hint = f": pip install 'edda-durable[{dialect.extra}]'" if dialect.extra else ""
         raise StorageError(f"The driver {error.name} for {url.drivername} is not installed{hint}") from error
     except NoSuchModuleError as error:
-        raise ValueError(f"Unknown database driver {url.drivername!r}") from error
+        raise ValueError(
+            f"Unknown database driver {url.drivername!r}; {dialect.name}:// alone chooses {dialect.driver}"
+        ) from error
 
 
 def describe(url: URL) -> str:

@@ -59,8 +59,10 @@ def claim_columns(dialect: Dialect) -> tuple[Any, ...]:
         _table.input_data,
         _table.input_types,
         _table.lock_timeout_seconds,
+        _table.chain_id,
         _table.lease_owner,
         _table.lease_token,
+        _table.cancel_token,
         _table.attempts,
         dialect.until(_table.due_at).label("due_in"),
     )

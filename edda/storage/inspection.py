@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from pydantic_core import from_json
-
-from edda.storage.records import HistoryRecord, InstanceRecord
+from edda.codec.json import loads
+from edda.codec.payloads import load_payload
+from edda.storage.records import DeadLetterRecord, HistoryRecord, InstanceRecord, OutboxRecord
 from edda.types import JSONObject, JSONValue
 
 
@@ -28,6 +29,9 @@ def instance(record: InstanceRecord) -> JSONObject:
         "locked_by": record.locked_by,
         "locked_at": _iso(record.locked_at),
         "lock_timeout_seconds": _number(record.lock_timeout_seconds),
+        "due_at": _iso(record.due_at),
+        "attempts": record.attempts,
+        "last_error": record.last_error,
     }
 
 
@@ -43,9 +47,41 @@ def step(record: HistoryRecord) -> JSONObject:
     }
 
 
+def outbox_event(record: OutboxRecord) -> dict[str, Any]:
+    """One event of the outbox, its data parsed or as bytes."""
+    return {
+        "event_id": record.event_id,
+        "event_type": record.event_type,
+        "event_source": record.event_source,
+        "event_data": load_payload(record.event_data, record.form),
+        "content_type": record.content_type,
+        "created_at": record.created_at.isoformat(),
+        "status": record.status.value,
+        "retry_count": record.retry_count,
+        "last_error": record.last_error,
+        "published_at": _iso(record.published_at),
+    }
+
+
+def dead_letter(record: DeadLetterRecord) -> JSONObject:
+    """An event whose handlers gave up, and why."""
+    return {
+        "instance_id": record.instance_id,
+        "owner_service": record.owner_service,
+        "event": _part(record.input_data, "event"),
+        "error": _parsed(record.output_data),
+        "failed_handlers": {step: _parsed(text) for step, text in record.failures},
+        "failed_at": record.failed_at.isoformat(),
+    }
+
+
+def _part(text: str, name: str) -> JSONValue:
+    value = _parsed(text)
+    return value.get(name) if isinstance(value, dict) else None
+
+
 def _parsed(text: str | None) -> JSONValue:
-    value: JSONValue = None if text is None else from_json(text)
-    return value
+    return None if text is None else loads(text)
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -13,7 +13,7 @@ from sqlalchemy.types import TypeEngine
 
 from edda.storage.columns import Count, LongText, Seconds
 from edda.storage.dialects.base import Attempt, ContentionError, Dialect, Row, RowsStatement
-from edda.storage.models import workflow_definitions, workflow_history, workflow_instances
+from edda.storage.models import workflow_history, workflow_instances
 from edda.storage.records import InstanceRecord
 from edda.storage.writes import NewInstance
 from edda.types import Status
@@ -62,6 +62,7 @@ def _new_row(write: NewInstance) -> Row:
         write.input_types,
         write.lock_timeout_seconds,
         write.continued_from,
+        write.chain_id,
         None if lease is None else lease.owner,
         0 if lease is None else _CREATED_TOKEN,
         None if lease is None else 0.0,
@@ -104,6 +105,7 @@ def _insert(dialect: Dialect) -> RowsStatement:
         "input_types": LongText,
         "lock_timeout_seconds": Seconds,
         "continued_from": LongText,
+        "chain_id": LongText,
         "lease_owner": LongText,
         "lease_token": Count,
         "leased_in": Seconds,
@@ -129,68 +131,43 @@ def _insert(dialect: Dialect) -> RowsStatement:
 async def load(connection: AsyncConnection, instance_id: str) -> InstanceRecord | None:
     """The instance, without the source text of its workflow."""
     row = (await connection.execute(_SELECT_INSTANCE, {"instance": instance_id})).mappings().one_or_none()
-    return None if row is None else _record(row)
+    return None if row is None else record_of(row)
 
 
-async def load_shown(connection: AsyncConnection, instance_id: str) -> InstanceRecord | None:
-    """The instance as people see it: with the source text, and its last step as the current one."""
-    row = (await connection.execute(_SELECT_SHOWN, {"instance": instance_id})).mappings().one_or_none()
-    if row is None:
-        return None
-    shown = dict(row)
-    last_step, last_step_at = shown.pop("last_step"), shown.pop("last_step_at")
-    if Status(shown["status"]) not in _PARKED and last_step is not None:
-        shown["current_activity_id"] = last_step
-    if last_step_at is not None:
-        shown["updated_at"] = max(shown["updated_at"], last_step_at)
-    return _record(shown)
+async def load_input_types(connection: AsyncConnection, instance_id: str) -> str | None:
+    """The notes beside the input of the instance, None if it has none; they are not shown."""
+    found: str | None = await connection.scalar(_SELECT_INPUT_TYPES, {"instance": instance_id})
+    return found
 
 
-def _record(row: RowMapping | dict[str, Any]) -> InstanceRecord:
+def record_of(row: RowMapping | dict[str, Any]) -> InstanceRecord:
+    """The record of a row with :data:`COLUMNS` and the source text."""
     fields = dict(row)
     status = Status(fields.pop("status"))
     return InstanceRecord(status=status, **fields)
 
 
-_PARKED = frozenset({Status.WAITING_FOR_TIMER, Status.WAITING_FOR_MESSAGE})
-_COLUMNS = tuple(
-    column
-    for column in workflow_instances.c
-    if column.name not in ("lease_owner", "leased_at", "lease_token", "input_types")
-)
-_LEASE_COLUMNS = (
+COLUMNS = (
+    *(
+        column
+        for column in workflow_instances.c
+        if column.name
+        not in ("lease_owner", "leased_at", "lease_token", "cancel_token", "input_types", "chain_id")
+    ),
     workflow_instances.c.lease_owner.label("locked_by"),
     workflow_instances.c.leased_at.label("locked_at"),
 )
-_SELECT_INSTANCE = select(*_COLUMNS, *_LEASE_COLUMNS, null().label("source_code")).where(
+_SELECT_INSTANCE = select(*COLUMNS, null().label("source_code")).where(
+    workflow_instances.c.instance_id == bindparam("instance")
+)
+_SELECT_INPUT_TYPES = select(workflow_instances.c.input_types).where(
     workflow_instances.c.instance_id == bindparam("instance")
 )
 # "id + 0": the rows of one instance are few and together in an index; a planner that
 # takes the last ids of the whole table first may read it all.
-_LAST_ROW = (
-    select(func.max(workflow_history.c.id + 0))
+LAST_ROW = (
+    select(func.max(workflow_history.c.id + literal_column("0")))
     .where(workflow_history.c.instance_id == workflow_instances.c.instance_id)
     .correlate(workflow_instances)
     .scalar_subquery()
-)
-_SELECT_SHOWN = (
-    select(
-        *_COLUMNS,
-        *_LEASE_COLUMNS,
-        workflow_definitions.c.source_code,
-        workflow_history.c.activity_id.label("last_step"),
-        workflow_history.c.created_at.label("last_step_at"),
-    )
-    .select_from(
-        workflow_instances.outerjoin(
-            workflow_definitions,
-            (workflow_definitions.c.workflow_name == workflow_instances.c.workflow_name)
-            & (workflow_definitions.c.source_hash == workflow_instances.c.source_hash),
-        ).outerjoin(
-            workflow_history,
-            (workflow_history.c.instance_id == workflow_instances.c.instance_id)
-            & (workflow_history.c.id == _LAST_ROW),
-        )
-    )
-    .where(workflow_instances.c.instance_id == bindparam("instance"))
 )

@@ -29,7 +29,7 @@ def script_location() -> Path:
     for place in _PLACES:
         if (place / "versions").is_dir():
             return place
-    raise StorageError(f"The revisions of the schema are missing from the installation: {_PLACES[0]}")
+    raise StorageError(f"{_PLACES[0]} is missing from the installation: install edda-durable again")
 
 
 def known_revisions() -> list[str]:
@@ -57,8 +57,14 @@ def check(connection: Connection) -> None:
 
 def _mismatch(found: str | None, known: list[str]) -> str:
     if found is not None and found not in known:
-        return f"The database schema is of revision {found}, newer than what this edda expects: {known[-1]}"
-    return f"The database schema is of revision {found or 'none'}, expected is {known[-1]}: migrate it first"
+        return (
+            f"The database schema is of revision {found}, newer than what this edda expects: {known[-1]}. "
+            "Deploy a version that knows it"
+        )
+    return (
+        f"The database schema is of revision {found or 'none'}, expected is {known[-1]}: "
+        "migrate it first, by an app with auto_migrate=True"
+    )
 
 
 def is_current(connection: Connection) -> bool:

@@ -8,9 +8,13 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy.ext.asyncio import AsyncSession as AsyncSession
 from sqlalchemy.orm import Session as Session
 
-from edda.storage.records import HistoryRecord, InstanceRecord, WaitRecord
+from edda.searching import Search
+from edda.storage.news import Listener
+from edda.storage.records import HistoryRecord, InstanceRecord, StoredRun, Subscription, WaitRecord
 from edda.storage.writes import Write
 from edda.types import JSONObject, JSONValue
+
+__all__ = ["StorageProtocol"]
 
 A = TypeVar("A")
 
@@ -29,10 +33,14 @@ class WriterPort(Protocol):
 
 
 class ReaderPort(Protocol):
-    """The reads of the engine; each is one query, apart from the waits of a run."""
+    """The reads of the engine; each is one query, or a few, which those who ask at the same time share."""
 
     async def load_instance(self, instance_id: str) -> InstanceRecord | None:
         """The instance, or None."""
+        ...
+
+    async def load_run(self, instance_id: str, chain: str) -> StoredRun:
+        """All that is stored of a run of this instance, which belongs to this chain of recurs."""
         ...
 
     async def load_history(self, instance_id: str) -> Sequence[HistoryRecord]:
@@ -43,8 +51,23 @@ class ReaderPort(Protocol):
         """All open waits."""
         ...
 
+    async def load_subscriptions(self, subscriber: str) -> Sequence[Subscription]:
+        """All subscriptions of a chain of recurs."""
+        ...
+
+    async def is_waiting(self, instance_id: str, channel: str, *, direct: bool = False) -> bool:
+        """Whether the live instance of this chain waits for a message on the channel.
+
+        ``direct``: on the channel ``{channel}:{id}`` that is its own.
+        """
+        ...
+
     async def seconds_until_due(self, workflow_names: Sequence[str]) -> float | None:
         """Seconds until the first instance of these workflows is due (0: now), None: none is."""
+        ...
+
+    async def seconds_until_outbox_due(self) -> float | None:
+        """Seconds until a relayer has something to do (0: now), None: no event is open."""
         ...
 
 
@@ -55,8 +78,36 @@ class InspectionPort(Protocol):
         """The instance as ``find_instances`` shows it, or None."""
         ...
 
+    async def find_instances(self, search: Search) -> dict[str, Any]:
+        """A page of the instances that match, as ``EddaApp.find_instances`` returns it."""
+        ...
+
     async def get_history(self, instance_id: str) -> list[JSONObject]:
-        """The history in the order of recording."""
+        """The history in the order of recording; empty for an instance that recurred."""
+        ...
+
+    async def get_archived_history(self, instance_id: str) -> list[JSONObject]:
+        """The history of an instance that recurred, in the order of recording."""
+        ...
+
+    async def get_pending_outbox_events(self, limit: int = 10) -> list[dict[str, Any]]:
+        """The events that wait to be sent, the oldest first; bytes as ``bytes``."""
+        ...
+
+    async def get_outbox_events(self, status: str, limit: int = 10) -> list[dict[str, Any]]:
+        """The events of this status, the oldest first."""
+        ...
+
+    async def requeue_outbox_event(self, event_id: str) -> bool:
+        """Have an event sent that was given up; False if there is no such event."""
+        ...
+
+    async def get_dead_letters(self, limit: int = 10) -> list[JSONObject]:
+        """The accepted events whose ``on_event`` handlers gave up, the oldest first."""
+        ...
+
+    async def requeue_dead_letter(self, instance_id: str) -> bool:
+        """Have the handlers that gave up run again; False if there is no such event."""
         ...
 
     async def append_history(
@@ -92,6 +143,11 @@ class TransactionPort(Protocol):
         ...
 
     @property
+    def is_alone(self) -> bool:
+        """Whether nothing else of this process is written while it is open: SQLite has one writer."""
+        ...
+
+    @property
     def is_lost(self) -> bool:
         """Whether the database was in trouble since it began, so that parts of it may be gone."""
         ...
@@ -118,6 +174,27 @@ class TransactionPort(Protocol):
         ...
 
 
+class NewsPort(Protocol):
+    """What commits make known, in this process and in others."""
+
+    def listen(self, listener: Listener | None) -> None:
+        """Have this function called after each commit that made something known; None: nobody."""
+        ...
+
+    def listen_to_others(self) -> None:
+        """Have it hear of the commits of other processes as well, where the database can tell."""
+        ...
+
+    async def alert_others(self) -> None:
+        """Have other processes look at everything there is, where the database can tell them."""
+        ...
+
+    @property
+    def hears_others(self) -> bool:
+        """Whether the commits of other processes are heard at this moment."""
+        ...
+
+
 class TransactionsPort(Protocol):
     """Real transactions, for those who ask."""
 
@@ -126,7 +203,7 @@ class TransactionsPort(Protocol):
         ...
 
 
-class StorageProtocol(TransactionsPort, WriterPort, ReaderPort, InspectionPort, Protocol):
+class StorageProtocol(TransactionsPort, NewsPort, WriterPort, ReaderPort, InspectionPort, Protocol):
     """All ports together, with the life cycle."""
 
     async def open(self, *, migrate: bool) -> None:

@@ -17,11 +17,13 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, AsyncSessionTransaction
 
 from edda.exceptions import TransactionLostError
+from edda.storage.batch import Applied
 from edda.storage.dialects.base import Attempt, ContentionError, Failure
+from edda.storage.news import Listener
 from edda.storage.writer import reason
 from edda.storage.writes import AlreadyRecorded, StepRecorded, Verdict, Write
 
-Apply = Callable[[Connection, Sequence[Write[Any]], Attempt], Sequence[Any]]
+Apply = Callable[[Connection, Sequence[Write[Any]], Attempt], Applied]
 IsRecorded = Callable[[StepRecorded], Awaitable[bool]]
 
 _OWNER = "edda_transaction"
@@ -45,7 +47,8 @@ class DatabaseTransaction:
     """One transaction with the session through which the user's statements go.
 
     ``is_recorded`` finds out, on another connection, whether a step is in the history:
-    so a commit whose answer was lost is told from one that did not happen.
+    so a commit whose answer was lost is told from one that did not happen. ``tell``
+    hears what the commit made known. ``is_alone``: the database has one writer.
     """
 
     def __init__(
@@ -55,11 +58,15 @@ class DatabaseTransaction:
         apply: Apply,
         classify: Callable[[BaseException], Failure],
         is_recorded: IsRecorded,
+        tell: Listener,
+        is_alone: bool,
     ) -> None:
         self.session = AsyncSession(engine, expire_on_commit=False)
         self._apply = apply
         self._classify = classify
         self._is_recorded = is_recorded
+        self._tell = tell
+        self._is_alone = is_alone
         self._connection: Connection | None = None
         self._trouble: BaseException | None = None
         event.listen(self.session.sync_session, "after_begin", self._note_connection)
@@ -73,6 +80,11 @@ class DatabaseTransaction:
         error = context.sqlalchemy_exception or context.original_exception
         if context.connection is self._connection and isinstance(error, Exception) and self.is_trouble(error):
             self._trouble = error
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether nothing else of this process is written while it is open."""
+        return self._is_alone
 
     @property
     def is_lost(self) -> bool:
@@ -97,38 +109,37 @@ class DatabaseTransaction:
         the user's rows.
         """
         try:
-            answers = await self._flush(writes)
+            applied = await self._flush(writes)
         except Exception as error:
             lost = self._lost_by(error)
             await self.rollback()
             if lost is None:
                 raise
             raise lost from error
-        if any(_is_refused(answer) for answer in answers):
+        if any(_is_refused(answer) for answer in applied.answers):
             await self.rollback()
-            return answers
+            return applied.answers
         try:
             await self.session.commit()
         except Exception as error:  # noqa: BLE001 - a driver may raise anything; what it means is found out
-            answers = await self._after_failed_commit(error, writes, answers)
+            await self._after_failed_commit(error, writes)
         await self.rollback()
-        return answers
+        self._tell(applied.news)
+        return applied.answers
 
-    async def _flush(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
+    async def _flush(self, writes: Sequence[Write[Any]]) -> Applied:
         if self._trouble is not None:
             raise self._trouble
         await self.session.flush()
         connection = await self.session.connection()
         return await connection.run_sync(self._apply, writes, Attempt.SEPARATE)
 
-    async def _after_failed_commit(
-        self, error: Exception, writes: Sequence[Write[Any]], answers: Sequence[Any]
-    ) -> Sequence[Any]:
+    async def _after_failed_commit(self, error: Exception, writes: Sequence[Write[Any]]) -> None:
         lost = self._lost_by(error)
         await self.rollback()
         steps = [write for write in writes if isinstance(write, StepRecorded)]
         if self._classify(error) is Failure.UNREACHABLE and steps and await self._is_recorded(steps[0]):
-            return answers  # it was committed, only the answer was lost
+            return  # it was committed, only the answer was lost
         if lost is None:
             raise error
         raise lost from error

@@ -7,7 +7,7 @@ from functools import cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, select
+from sqlalchemy import Connection, Select, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edda.storage import fence
@@ -50,7 +50,15 @@ def register(connection: Connection, dialect: Dialect, waits: Iterable[tuple[Lea
 
 def _row(lease: Lease, wait: NewWait) -> Row:
     seconds = None if wait.seconds is None else min(wait.seconds, _LONGEST)
-    return (*fence.key_of(lease), wait.activity_id, wait.kind.value, seconds, wait.at, wait.data)
+    return (
+        *fence.key_of(lease),
+        wait.activity_id,
+        wait.kind.value,
+        seconds,
+        wait.at,
+        wait.data,
+        wait.channel,
+    )
 
 
 @cache
@@ -77,12 +85,13 @@ def _incoming(dialect: Dialect) -> Incoming:
         seconds=Seconds,
         at=UTCDateTime(),
         data=LongText,
+        channel=LongText,
     )
 
 
 def _values(dialect: Dialect, incoming: Incoming) -> dict[str, Any]:
     due_at = func.coalesce(incoming["at"], dialect.after(incoming["seconds"]), type_=UTCDateTime())
-    names = ("instance_id", "activity_id", "kind", "data")
+    names = ("instance_id", "activity_id", "kind", "data", "channel")
     return {name: incoming[name] for name in names} | {"due_at": due_at}
 
 
@@ -111,22 +120,27 @@ def _delete_all(dialect: Dialect) -> Any:
     return delete(workflow_waits).where(dialect.member(workflow_waits.c.instance_id, "instance_ids"))
 
 
-async def load(connection: AsyncConnection, dialect: Dialect, instance_id: str) -> list[WaitRecord]:
-    """The open waits of the instance, the first due one first."""
-    rows = await connection.execute(_select_waits(dialect), {"instance": instance_id})
-    records = [
-        WaitRecord(row.activity_id, WaitKind(row.kind), row.remaining, row.due_at, row.data) for row in rows
-    ]
-    return sorted(records, key=lambda wait: (wait.remaining is None, wait.remaining, wait.activity_id))
+async def load(
+    connection: AsyncConnection, dialect: Dialect, instance_ids: Sequence[str]
+) -> dict[str, list[WaitRecord]]:
+    """The open waits of these instances, of each the first due one first."""
+    found: dict[str, list[WaitRecord]] = {instance_id: [] for instance_id in instance_ids}
+    for row in await connection.execute(_select_waits(dialect), {"instance_ids": instance_ids}):
+        record = WaitRecord(row.activity_id, WaitKind(row.kind), row.remaining, row.due_at, row.data)
+        found.setdefault(row.instance_id, []).append(record)
+    for waits in found.values():
+        waits.sort(key=lambda wait: (wait.remaining is None, wait.remaining, wait.activity_id))
+    return found
 
 
 @cache
 def _select_waits(dialect: Dialect) -> Select[Any]:
     table = workflow_waits.c
     return select(
+        table.instance_id,
         table.activity_id,
         table.kind,
         dialect.until(table.due_at).label("remaining"),
         table.due_at,
         table.data,
-    ).where(table.instance_id == bindparam("instance"))
+    ).where(dialect.member(table.instance_id, "instance_ids"))

@@ -16,14 +16,16 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from edda.clock import monotonic
-from edda.exceptions import StorageError
+from edda.exceptions import StorageError, StorageUnavailableError
 from edda.ids import fraction
+from edda.storage.batch import Applied
 from edda.storage.committers import Committer
 from edda.storage.dialects.base import Attempt, Failure
+from edda.storage.news import Listener
 from edda.storage.writes import Write
 
 A = TypeVar("A")
-Apply = Callable[[Connection, Sequence[Write[Any]], Attempt], Sequence[Any]]
+Apply = Callable[[Connection, Sequence[Write[Any]], Attempt], Applied]
 
 MAX_BATCH = 500
 WITHIN = 30.0
@@ -51,19 +53,25 @@ class GroupCommitWriter:
     """Collects writes and commits them through a :class:`Committer`, one batch after another.
 
     ``apply`` executes the writes of a batch on a connection; ``classify`` says what an
-    error means for them.
+    error means for them; ``tell`` hears what each commit made known.
     """
 
     def __init__(
-        self, committer: Committer, apply: Apply, classify: Callable[[BaseException], Failure]
+        self,
+        committer: Committer,
+        apply: Apply,
+        classify: Callable[[BaseException], Failure],
+        tell: Listener,
     ) -> None:
         self._committer = committer
         self._apply = apply
         self._classify = classify
+        self._tell = tell
         self._queue: deque[_Entry] = deque()
         self._arrived = asyncio.Event()
         self._closed = False
         self._task: asyncio.Task[None] | None = None
+        self._applied: Applied | None = None
 
     def start(self) -> None:
         """Begin to commit; to be called in the event loop of the submitters."""
@@ -72,7 +80,7 @@ class GroupCommitWriter:
     async def submit(self, write: Write[A], *, within: float | None = None) -> A:
         """Commit the write together with those of others and return its own answer."""
         if self._closed:
-            raise StorageError("The storage is closed")
+            raise StorageUnavailableError("The storage is closed")
         entry = _Entry(
             write,
             asyncio.get_running_loop().create_future(),
@@ -95,7 +103,8 @@ class GroupCommitWriter:
             if unfinished:
                 logger.warning("The storage was closed with writes that could not be committed")
         self._refuse(
-            list(self._queue), StorageError("The storage was closed before this write was committed")
+            list(self._queue),
+            StorageUnavailableError("The storage was closed before this write was committed"),
         )
         self._queue.clear()
         await self._committer.close()
@@ -126,26 +135,42 @@ class GroupCommitWriter:
         failures = 0
         while batch:
             try:
-                answers = await self._transact(batch, attempt)
+                applied = await self._transact(batch, attempt)
             except Exception as error:  # noqa: BLE001 - whatever it is, these writes need an answer
                 failure = self._classify(error)
                 if failure is Failure.REFUSED:
                     await self._divide(batch, attempt, error)
                     return
+                if failure is Failure.UNREACHABLE and self._applied is not None:
+                    _note_unanswered(batch, self._applied)
                 attempt = await self._recover(failure, error, attempt, failures)
                 failures += 1
                 batch = self._without_overdue(batch, error)
             else:
-                _deliver(batch, answers)
+                _deliver(batch, applied)
+                self._tell(applied.news)
                 return
 
-    async def _transact(self, batch: Sequence[_Entry], attempt: Attempt) -> Sequence[Any]:
+    async def _transact(self, batch: Sequence[_Entry], attempt: Attempt) -> Applied:
         patience = min(entry.deadline for entry in batch) - monotonic()
         writes = [entry.write for entry in batch]
-        return await self._committer.commit(
-            lambda connection: self._apply(connection, writes, attempt),
-            cut_after=min(max(patience, SHORTEST_CUT), LONGEST_COMMIT),
-        )
+        self._applied = None
+
+        def apply(connection: Connection) -> Applied:
+            self._applied = self._apply(connection, writes, attempt)
+            return self._applied
+
+        try:
+            return await self._committer.commit(
+                apply,
+                cut_after=min(max(patience, SHORTEST_CUT), LONGEST_COMMIT),
+            )
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Not the writer was cancelled, but what the driver waited for: it must not end the writer.
+            raise ConnectionError("the driver has cancelled the commit") from error
 
     async def _divide(self, batch: Sequence[_Entry], attempt: Attempt, error: Exception) -> None:
         """Find the write that the database refuses; its neighbours are committed without it."""
@@ -176,7 +201,9 @@ class GroupCommitWriter:
         time = monotonic()
         overdue = [entry for entry in entries if entry.deadline <= time]
         self._refuse(
-            overdue, StorageError(f"The database did not take the write in time: {reason(error)}"), error
+            overdue,
+            StorageUnavailableError(f"The database did not take the write in time: {reason(error)}"),
+            error,
         )
         return [entry for entry in entries if not entry.answer.done()]
 
@@ -185,15 +212,21 @@ class GroupCommitWriter:
     ) -> None:
         for entry in entries:
             if not entry.answer.done():
-                own = StorageError(*refusal.args)
+                own = type(refusal)(*refusal.args)
                 own.__cause__ = cause
                 entry.answer.set_exception(own)
 
 
-def _deliver(batch: Sequence[_Entry], answers: Sequence[Any]) -> None:
-    for entry, answer in zip(batch, answers, strict=True):
-        if not entry.answer.done():
-            entry.answer.set_result(answer)
+def _note_unanswered(batch: Sequence[_Entry], applied: Applied) -> None:
+    for entry, answer in zip(batch, applied.answers, strict=True):
+        entry.write = entry.write.unanswered(answer)
+
+
+def _deliver(batch: Sequence[_Entry], applied: Applied) -> None:
+    # In the order of the history: as a run is answered, its outcomes enter its body.
+    for place in applied.order or range(len(batch)):
+        if not batch[place].answer.done():
+            batch[place].answer.set_result(applied.answers[place])
 
 
 def reason(error: BaseException) -> str:

@@ -43,7 +43,7 @@ async def test_the_demo_kills_its_server_and_every_step_is_recorded_once(
     workers: Workers, tmp_path: Path
 ) -> None:
     demo = await _start(workers, tmp_path)
-    assert await demo.wait(within=100) == 0, demo.output
+    assert await demo.wait(within=240) == 0, demo.output
 
     first, second = _servers(demo)
     [killed] = re.findall(r"process (\d+) +KILLED with SIGKILL", demo.output)

@@ -4,24 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
-from edda import WorkflowContext, activity, workflow
+from edda import WorkflowContext, workflow
 from edda.app import EddaApp
 from tests.support.apps import Apps, result_of
-
-calls: list[str] = []
-
-
-@activity
-async def note(ctx: WorkflowContext, text: str) -> str:
-    calls.append(text)
-    return text
-
-
-@pytest.fixture(autouse=True)
-def _forget_calls() -> None:
-    calls.clear()
+from tests.support.noting import calls, note
 
 
 async def test_150_starts_at_once_each_run_their_activity_once(app: EddaApp) -> None:

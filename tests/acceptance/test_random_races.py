@@ -123,7 +123,7 @@ async def _at_the_end(app: EddaApp, instance_id: str) -> None:
 
 
 @settings(
-    max_examples=60,
+    max_examples=30,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -133,7 +133,7 @@ async def test_a_replay_of_races_sees_what_the_run_saw_live(racing_app: EddaApp,
     app = racing_app
     traces.clear()
     instance_id = await racing_program.start(program=program)
-    await eventually(lambda: _at_the_end(app, instance_id), within=20)
+    await eventually(lambda: _at_the_end(app, instance_id))
     history, count = await steps_of(app, instance_id), len(executed)
     waits = await app.storage.load_waits(instance_id)
     always_replay(app)

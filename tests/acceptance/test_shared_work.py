@@ -25,9 +25,14 @@ async def test_five_workers_start_together_on_an_empty_database(cluster: Cluster
 
 
 async def test_two_workers_share_what_is_due(cluster: Cluster) -> None:
-    """Each of 200 instances is run once, under its first lease, and both workers take part."""
-    await cluster.insert_due("five_steps", {"seconds": 0.01}, 200)
-    first, second = await asyncio.gather(cluster.worker(), cluster.worker())
+    """Each of 200 instances is run once, under its first lease, and both workers take part.
+
+    A worker runs a hundred at once, and none ends before all have begun.
+    """
+    await cluster.insert_due("five_steps", {"seconds": 0.0}, 200)
+    first, second = await asyncio.gather(cluster.worker(HOLD=1), cluster.worker(HOLD=1))
+    await cluster.effects_reach(200)
+    cluster.open_the_gate()
     found = await cluster.all_end(200)
     await cluster.check_steps(5, executed_once=True)
     runs = [(set(result_of(instance)), instance["lease_token"]) for instance in found.values()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from typing import Any
@@ -9,11 +10,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from edda import WorkflowContext, clock, sleep, sleep_until, wait_timer, wait_until, workflow
+from edda import WorkflowContext, activity, clock, sleep, sleep_until, wait_timer, wait_until, workflow
 from edda.app import EddaApp
 from tests.support.apps import Apps, always_replay, instance, reached, result_of, steps_of
+from tests.support.eventually import eventually
 
-LATEST = 0.25
+# How late a timer is, is a matter of benchmarks. Here only its own time can be why it fires at all.
+without_polls = pytest.mark.usefixtures("no_polls")
 
 
 @workflow
@@ -28,8 +31,9 @@ def test_the_other_names_are_the_same_functions() -> None:
 
 
 @pytest.mark.resident
+@without_polls
 @pytest.mark.parametrize("resident", [True, False])
-async def test_a_timer_is_never_early_and_hardly_late(app: EddaApp, resident: bool) -> None:
+async def test_a_timer_is_never_early_and_needs_no_poll(app: EddaApp, resident: bool) -> None:
     @workflow
     async def naps(ctx: WorkflowContext) -> None:
         began.append(clock.monotonic())
@@ -46,7 +50,7 @@ async def test_a_timer_is_never_early_and_hardly_late(app: EddaApp, resident: bo
 
     instants = [began[0], *ended]
     took = [after - before for before, after in pairwise(instants)]
-    assert all(0.1 <= seconds <= 0.1 + LATEST for seconds in took), took
+    assert all(seconds >= 0.1 for seconds in took), took
     assert len(began) == (1 if resident else 5)
 
 
@@ -105,6 +109,7 @@ async def test_what_is_no_number_of_seconds_is_refused(app: EddaApp, seconds: An
         await flow.start()
 
 
+@without_polls
 @pytest.mark.parametrize(
     "zone",
     [
@@ -124,7 +129,7 @@ async def test_an_instant_of_any_zone_is_the_same_instant(app: EddaApp, zone: An
     target = (clock.now() + timedelta(seconds=0.15)).astimezone(zone)
     late = datetime.fromisoformat(await result_of(app, await flow.start())) - target
 
-    assert timedelta(0) <= late <= timedelta(seconds=LATEST)
+    assert late >= timedelta(0)
 
 
 async def test_the_due_time_of_an_instant_is_shown_in_utc(app: EddaApp) -> None:
@@ -139,8 +144,7 @@ async def test_the_due_time_of_an_instant_is_shown_in_utc(app: EddaApp) -> None:
 
 async def test_the_due_time_is_fixed_when_the_timer_is_first_reached(apps: Apps) -> None:
     first = await apps.start()
-    began = clock.monotonic()
-    instance_id = await nap.start(seconds=1.0)
+    instance_id = await nap.start(seconds=3600)
     due_at = await _due_at(first, instance_id)
     await nap.resume(instance_id)
     assert await _due_at(first, instance_id) == due_at
@@ -148,8 +152,21 @@ async def test_the_due_time_is_fixed_when_the_timer_is_first_reached(apps: Apps)
 
     second = await apps.start()
     assert await _due_at(second, instance_id) == due_at
-    await reached(second, instance_id)
-    assert 1.0 <= clock.monotonic() - began < 1.0 + 2 * LATEST
+    with second.activate():
+        await nap.resume(instance_id)
+    assert await _due_at(second, instance_id) == due_at
+
+
+@without_polls
+async def test_the_worker_looks_again_when_the_timer_is_due(app: EddaApp) -> None:
+    loop = app._require_worker()._due
+
+    def check(earliest: float, latest: float) -> None:
+        assert earliest <= loop._next_at - clock.monotonic() <= latest
+
+    await eventually(lambda: check(3000, 3600))
+    await nap.start(seconds=1000)
+    await eventually(lambda: check(900, 1000))
 
 
 async def test_another_worker_fires_the_timer_when_the_first_is_gone(apps: Apps) -> None:
@@ -159,14 +176,41 @@ async def test_another_worker_fires_the_timer_when_the_first_is_gone(apps: Apps)
         instance_id = await nap.start(seconds=0.3)
     await first.shutdown()
 
-    assert await result_of(second, instance_id, within=4) >= 0
+    assert await result_of(second, instance_id) >= 0
 
 
 @pytest.mark.resident
+@without_polls
 async def test_many_timers_due_at_once_do_not_wait_for_each_other(app: EddaApp) -> None:
     ids = [await nap.start(seconds=0.3) for _ in range(20)]
     took = [await result_of(app, instance_id) for instance_id in ids]
-    assert all(0.3 <= seconds <= 0.3 + 2 * LATEST for seconds in took), took
+    assert all(seconds >= 0.3 for seconds in took), took
+
+
+@without_polls
+async def test_due_timers_do_not_wait_for_what_others_do_after_theirs(app: EddaApp) -> None:
+    fired: list[float] = []
+    released = asyncio.Event()
+
+    @activity
+    async def long(ctx: WorkflowContext) -> None:
+        fired.append(clock.monotonic())
+        await released.wait()
+
+    @workflow
+    async def flow(ctx: WorkflowContext) -> None:
+        await sleep(ctx, 0.3)
+        await long(ctx)
+
+    ids = await asyncio.gather(*(flow.start() for _ in range(20)))
+
+    def check() -> None:
+        assert len(fired) == 20
+
+    await eventually(check)
+    released.set()
+    for instance_id in ids:
+        await reached(app, instance_id)
 
 
 async def test_a_sleep_longer_than_any_database_can_add_just_waits(app: EddaApp) -> None:

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from edda.codec.adapters import NotRestorableError, model_adapter, read_exactly, write_exactly
 from tests.support.kinds import Aliased, Computed, Counting, Hiding, Item, Loose, Order, SpecialItem
+from tests.support.naming import case_name
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_what_gives_the_value_back_is_written(annotation: Any, value: Any, json:
         (float, float("nan")),
         (object, object()),
     ],
-    ids=repr,
+    ids=case_name,
 )
 def test_everything_else_is_refused(annotation: Any, value: Any) -> None:
     with pytest.raises(NotRestorableError):

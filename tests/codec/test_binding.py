@@ -231,3 +231,26 @@ def test_a_hint_that_is_no_type_counts_as_none() -> None:
 def test_required_parameters_are_named_in_order() -> None:
     assert FunctionCodec(place).required_parameters() == ("order",)
     assert FunctionCodec(keywords).required_parameters() == ()
+
+
+def test_a_call_comes_back_restored_to_the_annotations() -> None:
+    async def book(ctx: Any, due: dt.date, *more: dt.date, hotel: Item, **rest: int) -> None: ...
+
+    codec = FunctionCodec(book)
+    args, kwargs = [dt.date(2024, 1, 1), dt.date(2024, 1, 2)], {"hotel": Item(sku="a"), "extra": 4}
+    assert codec.load_call(codec.dump_call(args, kwargs)) == (args, kwargs)
+
+
+def test_untyped_arguments_of_a_call_come_back_by_their_notes() -> None:
+    async def book(ctx: Any, first: Any, second: Any) -> None: ...
+
+    codec = FunctionCodec(book)
+    stored = codec.dump_call(["plain", {1, 2}], {"second": (3, dt.date(2024, 1, 1))})
+    assert codec.load_call(stored) == (["plain", {1, 2}], {"second": (3, dt.date(2024, 1, 1))})
+
+
+def test_a_call_that_does_not_fit_names_function_and_parameter() -> None:
+    async def book(ctx: Any, due: dt.date) -> None: ...
+
+    with pytest.raises(TypeError, match=r"book\(\): missing a required argument: 'due'"):
+        FunctionCodec(book).check_call([], {})

@@ -14,6 +14,7 @@ from edda.codec.json import MAX_DEPTH
 from edda.codec.plain import NotPlainError, is_text, snapshot
 from edda.codec.sameness import same
 from tests.support.kinds import Color, Level, Point, UserId, plain_json, texts
+from tests.support.naming import case_name
 
 
 @given(plain_json)
@@ -62,7 +63,7 @@ NOT_PLAIN = [
 ]
 
 
-@pytest.mark.parametrize("value", NOT_PLAIN, ids=repr)
+@pytest.mark.parametrize("value", NOT_PLAIN, ids=case_name)
 def test_what_json_would_change_is_not_plain_at_any_depth(value: Any) -> None:
     for outer in (value, [value], {"a": value}, [{"a": [value]}]):
         with pytest.raises(NotPlainError):

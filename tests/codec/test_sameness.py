@@ -15,6 +15,7 @@ from pydantic_core import TzInfo
 
 from edda.codec.sameness import same
 from tests.support.kinds import Color, Frozen, Hiding, Item, Line, Loose, Open, Point, SpecialItem, values
+from tests.support.naming import case_name
 
 BERLIN, PARIS = ZoneInfo("Europe/Berlin"), ZoneInfo("Europe/Paris")
 
@@ -63,7 +64,7 @@ DIFFERENT = [
 ]
 
 
-@pytest.mark.parametrize(("left", "right"), DIFFERENT, ids=repr)
+@pytest.mark.parametrize(("left", "right"), DIFFERENT, ids=case_name)
 def test_different_values_or_types_are_not_the_same(left: Any, right: Any) -> None:
     assert not same(left, right)
     assert not same([left], [right])

@@ -46,6 +46,7 @@ from tests.support.kinds import (
     orders,
     values,
 )
+from tests.support.naming import case_name
 
 DAY = dt.date(2024, 2, 29)
 
@@ -209,7 +210,7 @@ NOTED: list[tuple[Any, Any, Any]] = [
 
 
 @pytest.mark.parametrize(
-    ("annotation", "value", "types"), NOTED, ids=[f"{each[0]}-{each[1]!r}" for each in NOTED]
+    ("annotation", "value", "types"), NOTED, ids=[f"{each[0]}-{case_name(each[1])}" for each in NOTED]
 )
 def test_a_value_that_does_not_match_its_annotation_stays_as_it_was(
     annotation: Any, value: Any, types: Any
@@ -300,7 +301,7 @@ def test_json_of_an_unannotated_time_is_restored_once_there_is_an_annotation() -
         (list[dt.date], ["x"], ["x"]),
         (float, 1, 1),
     ],
-    ids=repr,
+    ids=case_name,
 )
 def test_arguments_from_outside_are_restored_to_the_annotation(
     annotation: Any, value: Any, restored: Any
@@ -336,7 +337,7 @@ def test_arguments_that_match_come_back(annotation: Any, value: Any, json: Any) 
         (Address, {}),
         (Order, {"id": "x", "due": DAY}),
     ],
-    ids=repr,
+    ids=case_name,
 )
 def test_arguments_that_do_not_fit_a_shape_are_refused(annotation: Any, value: Any) -> None:
     codec = ArgumentCodec(annotation)

@@ -34,6 +34,7 @@ from tests.support.kinds import (
     SpecialItem,
     UserId,
 )
+from tests.support.naming import case_name
 
 KINDS = "tests.support.kinds:"
 DAY = dt.date(2024, 2, 29)
@@ -83,7 +84,7 @@ EXAMPLES: list[tuple[Any, Any, dict[str, str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "json", "notes"), EXAMPLES, ids=repr)
+@pytest.mark.parametrize(("value", "json", "notes"), EXAMPLES, ids=case_name)
 def test_json_is_plain_and_notes_say_what_it_lost(value: Any, json: Any, notes: dict[str, str]) -> None:
     assert write(value, "result") == (json, notes)
 

@@ -37,7 +37,7 @@ def _scope(*headers: tuple[bytes, bytes]) -> Scope:
 @given(chunks=st.lists(st.binary(max_size=5), min_size=1, max_size=6), limit=st.integers(0, 20))
 async def test_a_body_arrives_whole_or_not_at_all(chunks: list[bytes], limit: int) -> None:
     whole = b"".join(chunks)
-    body = await read_body(_scope(), _Client(chunks).receive, limit=limit)
+    body = await read_body(_scope(), _Client(chunks).receive, limit=limit, seconds=30)
     assert body == (whole if len(whole) <= limit else NoBody.TOO_LARGE)
 
 
@@ -45,12 +45,12 @@ async def test_fields_that_a_server_leaves_out_mean_an_empty_last_part() -> None
     async def receive() -> Message:
         return {"type": "http.request"}
 
-    assert await read_body(_scope(), receive, limit=0) == b""
+    assert await read_body(_scope(), receive, limit=0, seconds=30) == b""
 
 
 async def test_an_announced_length_over_the_limit_is_refused_before_reading() -> None:
     client = _Client([b"x" * 11])
-    body = await read_body(_scope((b"Content-Length", b"11")), client.receive, limit=10)
+    body = await read_body(_scope((b"Content-Length", b"11")), client.receive, limit=10, seconds=30)
     assert body is NoBody.TOO_LARGE
     assert client.taken == 0
 
@@ -58,21 +58,21 @@ async def test_an_announced_length_over_the_limit_is_refused_before_reading() ->
 @pytest.mark.parametrize("announced", [b"10", b"0", b"-5", b"many", b"9" * 5000, b""])
 async def test_an_announced_length_never_replaces_counting(announced: bytes) -> None:
     client = _Client([b"x" * 6, b"x" * 6, b"x" * 6])
-    body = await read_body(_scope((b"content-length", announced)), client.receive, limit=10)
+    body = await read_body(_scope((b"content-length", announced)), client.receive, limit=10, seconds=30)
     assert body is NoBody.TOO_LARGE
     assert client.taken == 2
 
 
 async def test_reading_stops_as_soon_as_the_limit_is_passed() -> None:
     client = _Client([b"x" * 65_536] * 320)
-    assert await read_body(_scope(), client.receive, limit=1_048_576) is NoBody.TOO_LARGE
+    assert await read_body(_scope(), client.receive, limit=1_048_576, seconds=30) is NoBody.TOO_LARGE
     assert client.taken == 17
 
 
 @pytest.mark.parametrize("chunks", [[], [b"half"]])
 async def test_a_client_that_disconnects_gives_no_body(chunks: list[bytes]) -> None:
     client = _Client(chunks, complete=False)
-    assert await read_body(_scope(), client.receive, limit=10) is NoBody.DISCONNECTED
+    assert await read_body(_scope(), client.receive, limit=10, seconds=30) is NoBody.DISCONNECTED
 
 
 async def _sent_for(answer: Answer) -> list[Message]:

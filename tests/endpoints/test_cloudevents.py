@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from time import perf_counter
 from typing import Any
 
 import pytest
@@ -236,9 +235,8 @@ def test_headers_are_unquoted_and_percent_decoded_once(value: str, text: str) ->
 
 
 def test_unbalanced_quotes_cost_no_more_than_their_length() -> None:
-    started = perf_counter()
-    _read({**BINARY, "ce-subject": '"' + '\\"' * 200_000})
-    assert perf_counter() - started < 2
+    # A cost that grew with the square would take an hour here, which no test has.
+    _read({**BINARY, "ce-subject": '"' + '\\"' * 1_000_000})
 
 
 @pytest.mark.parametrize("value", [b"\xff", b"%FF", b"%C0%A0", b"%ED%A0%80", b"%00", b"%0A", b"a\tb"])

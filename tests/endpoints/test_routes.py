@@ -14,16 +14,22 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from edda.cloudevent import Event
-from edda.endpoints.routes import Endpoint, relative_path
-from edda.exceptions import InvalidEventError, StorageError
+from edda.endpoints.asgi import relative_path
+from edda.endpoints.routes import Endpoint
+from edda.exceptions import InvalidEventError, ShuttingDownError, StorageError, StorageUnavailableError
 from edda.types import Message, Scope
-from tests.support.asgi import Response, request
+from tests.support.asgi import Limits, Response, request
+from tests.support.eventually import PATIENCE
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 COMPLETE: dict[str, Any] = {"specversion": "1.0", "id": "7", "source": "/shop", "type": "order.created"}
 BINARY = {f"ce-{name}": value for name, value in COMPLETE.items()}
 LIMIT = 1000
+
+
+async def never_live(instance_id: str) -> bool:
+    return False
 
 
 class _Ingest:
@@ -40,7 +46,7 @@ class _Ingest:
 
     @property
     def endpoint(self) -> Endpoint:
-        return Endpoint(self.accept, max_body_size=lambda: LIMIT)
+        return Endpoint(self.accept, never_live, Limits(LIMIT))
 
 
 async def _post(
@@ -74,8 +80,8 @@ async def test_nothing_is_answered_before_the_event_is_stored() -> None:
         sent.set()
 
     scope: Scope = {"method": "POST", "path": "/", "headers": [(b"content-type", STRUCTURED.encode())]}
-    answering = asyncio.create_task(Endpoint(accept, max_body_size=lambda: LIMIT)(scope, receive, send))
-    await asyncio.wait_for(called.wait(), 10)
+    answering = asyncio.create_task(Endpoint(accept, never_live, Limits(LIMIT))(scope, receive, send))
+    await asyncio.wait_for(called.wait(), PATIENCE)
     assert not sent.is_set()
     stored.set()
     await answering
@@ -88,7 +94,7 @@ async def test_a_batch_is_accepted_as_one() -> None:
     async def accept(events: Sequence[Event]) -> None:
         calls.append([event["id"] for event in events])
 
-    endpoint = Endpoint(accept, max_body_size=lambda: LIMIT)
+    endpoint = Endpoint(accept, never_live, Limits(LIMIT))
     body = json.dumps([{**COMPLETE, "id": str(n)} for n in range(5)]).encode()
     response = await request(endpoint, "POST", "/", headers={"content-type": BATCH}, body=body)
     assert response.status == 202
@@ -143,7 +149,48 @@ async def test_input_that_a_workflow_cannot_take_is_the_fault_of_the_sender(
 
 @pytest.mark.parametrize(
     "error",
-    [StorageError("the database is away"), TypeError("a defect"), ValueError("\ud800"), RecursionError()],
+    [ShuttingDownError(), StorageUnavailableError("the database is away")],
+    ids=lambda error: type(error).__name__,
+)
+async def test_what_passes_by_itself_is_service_unavailable_and_one_line_in_the_log(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = await _post(_Ingest(error))
+    assert response.status == 503
+    assert response.json() == {"error": str(error), "error_type": type(error).__name__, "retryable": True}
+    assert [(record.levelno, record.exc_info) for record in caplog.records] == [(logging.WARNING, None)]
+
+
+@pytest.mark.parametrize(
+    ("headers", "text"),
+    [
+        ({"content-type": "application/cloudevents+avro"}, "event format 'application/cloudevents+avro'"),
+        ({**BINARY, "content-type": "image/png", "content-encoding": "GZIP"}, "content encoding 'gzip'"),
+    ],
+)
+async def test_a_body_in_a_form_that_nobody_can_read_is_unsupported(
+    headers: dict[str, str], text: str
+) -> None:
+    ingest = _Ingest()
+    response = await request(ingest.endpoint, "POST", "/", headers=headers, body=b"\x1f\x8b")
+    assert response.status == 415
+    assert response.json() == {
+        "error": f"Unsupported {text}",
+        "error_type": "UnsupportedMediaType",
+        "retryable": False,
+    }
+    assert ingest.accepted == []
+
+
+async def test_a_body_that_says_it_is_not_compressed_is_taken() -> None:
+    ingest = _Ingest()
+    headers = {**BINARY, "content-encoding": "identity"}
+    assert (await request(ingest.endpoint, "POST", "/", headers=headers)).status == 202
+
+
+@pytest.mark.parametrize(
+    "error",
+    [StorageError("the database refused it"), TypeError("a defect"), ValueError("\ud800"), RecursionError()],
     ids=lambda error: type(error).__name__,
 )
 async def test_any_other_failure_is_ours_and_worth_another_try(
@@ -195,11 +242,39 @@ async def test_a_body_of_exactly_the_limit_is_taken() -> None:
 
 
 async def test_the_limit_is_asked_for_each_request() -> None:
-    limits = iter([10, LIMIT])
-    endpoint = Endpoint(_Ingest().accept, max_body_size=lambda: next(limits))
+    limits = Limits(10)
+    endpoint = Endpoint(_Ingest().accept, never_live, limits)
     headers, body = {"content-type": STRUCTURED}, json.dumps(COMPLETE).encode()
-    answers = [await request(endpoint, "POST", "/", headers=headers, body=body) for _ in range(2)]
-    assert [answer.status for answer in answers] == [413, 202]
+    refused = await request(endpoint, "POST", "/", headers=headers, body=body)
+    limits.max_body_size = LIMIT
+    accepted = await request(endpoint, "POST", "/", headers=headers, body=body)
+    assert (refused.status, accepted.status) == (413, 202)
+
+
+async def test_a_client_that_never_ends_its_body_is_told_so() -> None:
+    ingest = _Ingest()
+    sent: list[Message] = []
+    messages: list[Message] = [{"type": "http.request", "body": b"{", "more_body": True}]
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop(0)
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    endpoint = Endpoint(ingest.accept, never_live, Limits(LIMIT, body_seconds=0.01))
+    await endpoint({"method": "POST", "path": "/", "headers": []}, receive, send)
+    assert sent[0]["status"] == 408
+    assert (b"connection", b"close") in sent[0]["headers"]
+    assert json.loads(sent[1]["body"]) == {
+        "error": "No whole request body within 0.01 seconds",
+        "error_type": "RequestTimeout",
+        "retryable": True,
+    }
+    assert ingest.accepted == []
 
 
 async def test_a_client_that_disconnects_gets_no_answer_and_stores_nothing(
@@ -289,7 +364,7 @@ async def test_whatever_is_sent_is_accepted_whole_or_refused_with_a_reason(
     sent = {**(BINARY if complete else {}), **headers, "content-type": content_type}
     response = await request(ingest.endpoint, "POST", "/", headers=sent, body=body)
 
-    assert response.status in {202, 400, 413}
+    assert response.status in {202, 400, 413, 415}
     if response.status == 202:
         for event in ingest.accepted:
             assert all(isinstance(event[name], str) and event[name] for name in COMPLETE)
@@ -302,4 +377,5 @@ async def test_whatever_is_sent_is_accepted_whole_or_refused_with_a_reason(
             "InvalidRequiredFields",
             "ValueError",
             "PayloadTooLarge",
+            "UnsupportedMediaType",
         }

@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Engine, event
 
-from edda.storage import batch
 from edda.storage.dialects.base import Attempt
 from edda.storage.records import Lease
 from edda.storage.sqlalchemy_storage import SQLAlchemyStorage
@@ -16,6 +15,7 @@ from edda.storage.writes import (
     DefinitionRegistered,
     EventsAccepted,
     InboxEvent,
+    InboxPurged,
     LeasesRenewed,
     RunReleased,
     Verdict,
@@ -24,6 +24,7 @@ from edda.storage.writes import (
     Write,
 )
 from edda.types import EventType, Status
+from tests.storage.batches import apply_batch
 from tests.support.writes import (
     OTHER,
     claim,
@@ -32,6 +33,7 @@ from tests.support.writes import (
     lease,
     leased,
     parked,
+    recurred,
     run_of,
     step,
     unleased,
@@ -55,13 +57,7 @@ def statements() -> Iterator[list[str]]:
 
 
 async def _apply(storage: SQLAlchemyStorage, writes: list[Write[Any]]) -> list[Any]:
-    """The answers of one batch with exactly these writes."""
-    assert storage._writer is not None
-
-    def job(connection: Connection) -> list[Any]:
-        return batch.apply(connection, storage.dialect, writes, Attempt.FIRST)
-
-    return await storage._writer._committer.commit(job)
+    return await apply_batch(storage, Attempt.FIRST, *writes)
 
 
 FAILURE = {"activity_id": "end", "event_type": EventType.WORKFLOW_FAILED, "event_data": "{}"}
@@ -84,6 +80,7 @@ OF_A_RUN: dict[str, Callable[[Lease], Write[Any]]] = {
     "parked": lambda held: parked(held, wait("a:1", 5), wait("b:1")),
     "finished": finished,
     "failed": lambda held: finished(held, Status.FAILED, **FAILURE),
+    "recurred": recurred,
     "released": RunReleased,
 }
 
@@ -92,6 +89,9 @@ async def _writes(storage: SQLAlchemyStorage, kind: str, count: int) -> list[Wri
     """Writes of a kind that concern so many runs, whose instances are there."""
     if kind in FRESH:
         return [FRESH[kind](f"{count}-{number}") for number in range(count)]
+    if kind == "forgotten":
+        await _apply(storage, [FRESH["event"](f"{count}-{number}") for number in range(count)])
+        return [InboxPurged(-60.0, count)]
     runs = [lease() for _ in range(count)]
     await _apply(storage, [leased(held) for held in runs])
     if kind in OF_A_RUN:
@@ -115,10 +115,12 @@ async def _writes(storage: SQLAlchemyStorage, kind: str, count: int) -> list[Wri
         ("parked", 3),
         ("finished", 2),
         ("failed", 3),
+        ("recurred", 4),
         ("released", 1),
         ("renewed", 1),
         ("claimed", 2),
         ("due", 2),
+        ("forgotten", 2),
     ],
 )
 async def test_a_kind_of_write_costs_the_same_statements_for_one_and_for_many(
@@ -144,7 +146,7 @@ async def test_answers_are_in_the_order_of_the_writes(storage: SQLAlchemyStorage
     ]
     answers = await _apply(storage, writes)
     accepted, refused = Verdict.ACCEPTED, Verdict.LEASE_LOST
-    assert answers == [refused, True, accepted, {other.instance_id}, accepted, accepted]
+    assert answers == [refused, True, accepted, {other.instance_id: refused}, accepted, accepted]
 
 
 async def test_a_claim_takes_what_the_same_batch_hands_back(storage: SQLAlchemyStorage) -> None:

@@ -11,7 +11,7 @@ async def test_an_instance_is_shown_as_a_plain_dict(storage: SQLAlchemyStorage) 
     held = await run_of(storage, input_data='{"n":[1,null]}', lock_timeout_seconds=300)
     shown = await storage.get_instance(held.instance_id)
     assert shown is not None
-    times = {key: shown.pop(key) for key in ("started_at", "updated_at", "locked_at")}
+    times = {key: shown.pop(key) for key in ("started_at", "updated_at", "locked_at", "due_at")}
     assert shown == {
         "instance_id": held.instance_id,
         "workflow_name": WORKFLOW,
@@ -25,6 +25,8 @@ async def test_an_instance_is_shown_as_a_plain_dict(storage: SQLAlchemyStorage) 
         "output_data": None,
         "locked_by": OWNER,
         "lock_timeout_seconds": 300,
+        "attempts": 0,
+        "last_error": None,
     }
     assert isinstance(shown["lock_timeout_seconds"], int)
     for time in times.values():

@@ -3,10 +3,14 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, timedelta
 
+from sqlalchemy import select
+
 from edda import clock
+from edda.storage.models import workflow_instances
 from edda.storage.sqlalchemy_storage import SQLAlchemyStorage
 from edda.storage.writes import RunReleased
 from edda.types import Status
+from tests.storage.plans import plan_of
 from tests.support.writes import (
     OTHER,
     OWNER,
@@ -144,3 +148,10 @@ async def test_the_time_of_the_last_change_follows_steps_and_status(storage: SQL
         assert shown is not None
         times.append(str(shown["updated_at"]))
     assert times[0] < times[1] == times[2]
+
+
+async def test_the_live_instance_of_a_chain_is_found_in_an_index(storage: SQLAlchemyStorage) -> None:
+    """However many instances of the chain have ended."""
+    table = workflow_instances.c
+    query = select(table.instance_id).where(table.chain_id == "first", table.status == Status.RUNNING.value)
+    assert "ix_workflow_instances_chain_id_status" in await plan_of(storage, query, {})

@@ -16,6 +16,7 @@ from edda.storage.sqlalchemy_storage import SQLAlchemyStorage
 from tests.support.workers import Workers
 
 HEAD = migrations.known_revisions()[-1]
+MIGRATE_FIRST = "migrate it first, by an app with auto_migrate=True"
 
 
 async def execute(url: str, statement: str) -> list[tuple[object, ...]]:
@@ -53,7 +54,7 @@ async def test_five_processes_that_start_at_once_migrate_once(database_url: str,
 
 async def test_a_missing_schema_is_named_when_it_must_not_be_made(database_url: str) -> None:
     message = await failure_of(database_url, migrate=False)
-    assert message == f"The database schema is of revision none, expected is {HEAD}: migrate it first"
+    assert message == f"The database schema is of revision none, expected is {HEAD}: {MIGRATE_FIRST}"
 
 
 async def test_an_older_schema_is_named_when_it_must_not_be_changed(
@@ -62,7 +63,7 @@ async def test_an_older_schema_is_named_when_it_must_not_be_changed(
     await migrate(database_url)
     monkeypatch.setattr(migrations, "known_revisions", lambda: [HEAD, "0999"])
     message = await failure_of(database_url, migrate=False)
-    assert message == f"The database schema is of revision {HEAD}, expected is 0999: migrate it first"
+    assert message == f"The database schema is of revision {HEAD}, expected is 0999: {MIGRATE_FIRST}"
 
 
 @pytest.mark.parametrize("may_migrate", [True, False])
@@ -70,7 +71,10 @@ async def test_a_schema_of_a_newer_version_is_left_alone(database_url: str, may_
     await migrate(database_url)
     await execute(database_url, f"UPDATE {migrations.VERSION_TABLE} SET version_num = '0999'")
     message = await failure_of(database_url, migrate=may_migrate)
-    assert message == f"The database schema is of revision 0999, newer than what this edda expects: {HEAD}"
+    assert message == (
+        f"The database schema is of revision 0999, newer than what this edda expects: {HEAD}. "
+        "Deploy a version that knows it"
+    )
     assert await execute(database_url, f"SELECT * FROM {migrations.VERSION_TABLE}") == [("0999",)]
 
 

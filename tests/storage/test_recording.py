@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from edda.ids import derived_key
+from edda.storage.dialects.base import Attempt
 from edda.storage.sqlalchemy_storage import SQLAlchemyStorage
 from edda.storage.writes import (
     AlreadyRecorded,
@@ -14,6 +15,7 @@ from edda.storage.writes import (
     WaitsEnded,
     WaitsRegistered,
 )
+from tests.storage.batches import apply_batch
 from tests.support.writes import finished, lease, new_id, parked, run_of, step, taken_over, unleased, wait
 
 # -- steps -------------------------------------------------------------------------------
@@ -73,6 +75,16 @@ async def test_an_old_lease_is_lost_even_for_a_recorded_step(
     new = await taken_over(storage, old.instance_id)
     await storage.submit(step(new, data="new"))
     assert await storage.submit(step(old, data="old")) is Verdict.LEASE_LOST
+
+
+async def test_a_late_run_is_not_told_that_the_step_of_another_is_its_own(storage: SQLAlchemyStorage) -> None:
+    """Unless it may be: after a commit whose answer was lost."""
+    held = await run_of(storage, seconds=-1)
+    other = await taken_over(storage, held.instance_id)
+    assert await storage.submit(step(other)) is Verdict.ACCEPTED
+    for attempt in (Attempt.FIRST, Attempt.REPEATED):
+        assert await apply_batch(storage, attempt, step(held)) == [Verdict.LEASE_LOST]
+    assert await apply_batch(storage, Attempt.UNCERTAIN, step(held)) == [Verdict.ACCEPTED]
 
 
 async def test_a_step_is_accepted_until_somebody_takes_the_expired_lease(
@@ -149,7 +161,77 @@ async def test_a_wait_given_up_no_longer_makes_the_instance_due(storage: SQLAlch
     await storage.submit(WaitsRegistered(held, (wait("early:1", 1), wait("late:1", 500))))
     await storage.submit(WaitsEnded(held, ("early:1",)))
     answer = await storage.submit(parked(held, wait("late:1", 500)))
-    assert 490 < (getattr(answer, "due_in", None) or 0) <= 500
+    assert 300 < (getattr(answer, "due_in", None) or 0) <= 500
+
+
+# -- events ------------------------------------------------------------------------------
+
+
+# -- effects -----------------------------------------------------------------------------
+
+
+async def test_effects_of_a_step_happen_with_it(storage: SQLAlchemyStorage) -> None:
+    held, child = await run_of(storage), unleased()
+    inner = step(held, "outer:1/pay:1")
+    assert await storage.submit(step(held, "outer:1", effects=(inner, child))) is Verdict.ACCEPTED
+    recorded = [record.activity_id for record in await storage.load_history(held.instance_id)]
+    assert recorded == ["outer:1/pay:1", "outer:1"]
+    assert await storage.load_instance(child.instance_id) is not None
+
+
+async def test_effects_of_a_step_without_the_lease_do_not_happen(storage: SQLAlchemyStorage) -> None:
+    held, good = await run_of(storage), await run_of(storage)
+    lost, child, other = lease(held.instance_id, token=9), unleased(), unleased()
+    answers = await asyncio.gather(
+        storage.submit(step(lost, effects=(step(lost, "inner:1"), child))),
+        storage.submit(step(good, effects=(other,))),
+    )
+    assert list(answers) == [Verdict.LEASE_LOST, Verdict.ACCEPTED]
+    assert await storage.load_instance(child.instance_id) is None
+    assert await storage.load_instance(other.instance_id) is not None
+    assert await storage.load_history(held.instance_id) == []
+
+
+async def test_effects_of_a_step_with_another_recorded_outcome_do_not_happen(
+    storage: SQLAlchemyStorage,
+) -> None:
+    held, child = await run_of(storage), unleased()
+    await storage.submit(step(held, data="1"))
+    again = await storage.submit(step(held, data="2", effects=(child,)))
+    assert isinstance(again, AlreadyRecorded)
+    assert await storage.load_instance(child.instance_id) is None
+
+
+@pytest.mark.parametrize("attempt", [Attempt.REPEATED, Attempt.UNCERTAIN])
+async def test_after_a_failed_attempt_effects_happen_once(
+    storage: SQLAlchemyStorage, attempt: Attempt
+) -> None:
+    held = await run_of(storage)
+    first, second = unleased(), unleased()
+    (answer,) = await apply_batch(storage, attempt, step(held, effects=(step(held, "a:1/b:1"), first)))
+    assert answer is Verdict.ACCEPTED
+    assert await storage.load_instance(first.instance_id) is not None
+    # As when the answer to that very commit was lost: the step stands, nothing is done again.
+    (answer,) = await apply_batch(
+        storage, Attempt.UNCERTAIN, step(held, effects=(step(held, "a:1/b:1"), second))
+    )
+    assert answer is Verdict.ACCEPTED
+    assert await storage.load_instance(second.instance_id) is None
+
+
+async def test_of_two_same_steps_in_one_batch_one_has_its_effects(storage: SQLAlchemyStorage) -> None:
+    held, first, second = await run_of(storage), unleased(), unleased()
+    answers = await apply_batch(
+        storage,
+        Attempt.REPEATED,
+        step(held, effects=(first,)),
+        step(held, effects=(second,)),
+        step(held, "b:1"),
+    )
+    assert answers == [Verdict.ACCEPTED] * 3
+    assert [record.activity_id for record in await storage.load_history(held.instance_id)] == ["pay:1", "b:1"]
+    assert await storage.load_instance(first.instance_id) is not None
+    assert await storage.load_instance(second.instance_id) is None
 
 
 # -- events ------------------------------------------------------------------------------

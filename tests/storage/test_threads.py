@@ -12,7 +12,7 @@ from edda import RetryExhaustedError, RetryPolicy, WorkflowContext, activity, wo
 from edda.app import EddaApp
 from edda.storage.threads import AbandonedThreadError
 from tests.support.apps import Apps, result_of
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.rows import check_nothing_is_held, create_tables, notes, put_sync, rows, storage_of
 
 ONCE = RetryPolicy(max_attempts=1)
@@ -63,9 +63,9 @@ async def test_a_thread_that_is_left_behind_can_do_nothing_more(app: EddaApp) ->
 
     @activity(timeout_seconds=0.2)
     def slow(ctx: WorkflowContext) -> None:
-        put_sync(ctx, "early")
-        go_on.wait(10)
         try:
+            put_sync(ctx, "early")
+            go_on.wait(PATIENCE)
             put_sync(ctx, "late")
         except AbandonedThreadError as error:
             raised.append(error)
@@ -86,7 +86,7 @@ async def test_a_thread_that_is_left_behind_can_do_nothing_more(app: EddaApp) ->
     await eventually(check)
     assert await rows(app) == []
     await check_nothing_is_held(app)
-    await asyncio.wait_for(_start_quickly(app), 3)
+    await asyncio.wait_for(_start_quickly(app), PATIENCE)
 
 
 async def test_a_statement_that_waits_is_ended_and_its_connection_given_back(app: EddaApp) -> None:
@@ -120,7 +120,7 @@ async def test_a_statement_that_waits_is_ended_and_its_connection_given_back(app
         await starting
     assert ended.is_set()
     await check_nothing_is_held(app)
-    await asyncio.wait_for(_start_quickly(app), 3)
+    await asyncio.wait_for(_start_quickly(app), PATIENCE)
 
 
 async def _start_quickly(app: EddaApp) -> None:

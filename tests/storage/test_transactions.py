@@ -16,13 +16,15 @@ from edda.storage.sqlalchemy_storage import SQLAlchemyStorage
 from edda.storage.writes import AlreadyRecorded, Verdict
 from tests.support.apps import Apps, result_of, steps_of
 from tests.support.databases import Databases, fresh_database
+from tests.support.eventually import PATIENCE
 from tests.support.proxy import CommitFault, proxy_to
 from tests.support.rows import (
     check_nothing_is_held,
     connections_in_use,
     create_tables,
     notes,
-    put,
+    put_one,
+    put_row,
     rows,
     storage_of,
 )
@@ -36,17 +38,6 @@ async def app(apps: Apps) -> EddaApp:
     app = await apps.start(default_retry_policy=ONCE)
     await create_tables(app)
     return app
-
-
-@activity
-async def put_row(ctx: WorkflowContext, name: str) -> str:
-    await put(ctx, name)
-    return name
-
-
-@workflow
-async def put_one_more(ctx: WorkflowContext, name: str) -> str:
-    return await put_row(ctx, name)
 
 
 async def test_a_step_that_looks_the_same_is_of_another_transaction(storage: SQLAlchemyStorage) -> None:
@@ -113,7 +104,7 @@ async def test_code_that_never_asks_for_the_database_holds_none_of_it(apps: Apps
     async def flow(ctx: WorkflowContext) -> None:
         await meet(ctx)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await asyncio.gather(*(flow.start() for _ in range(50)))
     assert len(in_use) == 50
     assert max(in_use) <= 1  # a probe of the due loop may be under way
@@ -124,7 +115,7 @@ async def test_fifty_users_of_the_session_share_a_small_pool(apps: Apps) -> None
     await create_tables(app)
 
     names = [f"{number:02}" for number in range(50)]
-    await asyncio.gather(*(put_one_more.start(name=name) for name in names))
+    await asyncio.gather(*(put_one.start(name=name) for name in names))
 
     assert await rows(app) == names
     await check_nothing_is_held(app)
@@ -189,5 +180,5 @@ async def test_an_activity_cancelled_at_any_point_stores_all_or_nothing(
             break
     assert cancelled[-1] is False
     assert len(cancelled) > 5
-    await put_one_more.start(name="after")
+    await put_one.start(name="after")
     assert "never retrieved" not in caplog.text

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import pytest
 
 from edda.exceptions import StorageError
 from edda.storage import writer as writer_module
+from edda.storage.batch import Applied
 from edda.storage.committers import Committer
 from edda.storage.dialects.base import Attempt, ContentionError, Failure
+from edda.storage.news import News
 from edda.storage.writer import MAX_BATCH, GroupCommitWriter, reason
 from edda.storage.writes import Write
 from tests.support.eventually import eventually
@@ -23,6 +25,10 @@ class Note(Write[str]):
     """A write of the tests, answered with its own text."""
 
     text: str
+    perhaps: str | None = None
+
+    def unanswered(self, answer: str) -> Note:
+        return replace(self, perhaps=answer)
 
 
 class Conflict(Exception):
@@ -38,7 +44,8 @@ class FakeCommitter(Committer):
 
     def __init__(self) -> None:
         self.batches: list[tuple[list[str], Attempt]] = []
-        self.failures: list[Exception | None] = []
+        self.answered_before: list[str | None] = []
+        self.failures: list[BaseException | None] = []
         self.refused: set[str] = set()
         self.batches_before_refusing = 0
         self.permission = asyncio.Event()
@@ -46,6 +53,7 @@ class FakeCommitter(Committer):
         self.resets = 0
         self.closed = False
         self.cuts: list[float | None] = []
+        self.news: list[News] = []
 
     async def commit(self, job: Callable[[Any], T], *, cut_after: float | None = None) -> T:
         self.cuts.append(cut_after)
@@ -55,13 +63,14 @@ class FakeCommitter(Committer):
             raise failure
         return result
 
-    def apply(self, _connection: object, writes: Sequence[Write[Any]], attempt: Attempt) -> list[str]:
+    def apply(self, _connection: object, writes: Sequence[Write[Any]], attempt: Attempt) -> Applied:
         texts = [write.text for write in writes if isinstance(write, Note)]
         self.batches.append((texts, attempt))
+        self.answered_before += [write.perhaps for write in writes if isinstance(write, Note)]
         bad = self.refused.intersection(texts)
         if bad and len(self.batches) > self.batches_before_refusing:
             raise ValueError(f"not this one: {bad.pop()}\nand details")
-        return [f"stored {text}" for text in texts]
+        return Applied([f"stored {text}" for text in texts], News(due="due" in texts))
 
     async def reset(self) -> None:
         self.resets += 1
@@ -73,7 +82,7 @@ class FakeCommitter(Committer):
 def classify(error: BaseException) -> Failure:
     if isinstance(error, Conflict | ContentionError):
         return Failure.CONFLICT
-    return Failure.UNREACHABLE if isinstance(error, Outage) else Failure.REFUSED
+    return Failure.UNREACHABLE if isinstance(error, Outage | ConnectionError) else Failure.REFUSED
 
 
 @pytest.fixture
@@ -85,7 +94,7 @@ def committer(monkeypatch: pytest.MonkeyPatch) -> FakeCommitter:
 
 @pytest.fixture
 async def writer(committer: FakeCommitter) -> AsyncIterator[GroupCommitWriter]:
-    writer = GroupCommitWriter(committer, committer.apply, classify)
+    writer = GroupCommitWriter(committer, committer.apply, classify, committer.news.append)
     writer.start()
     yield writer
     await writer.close()
@@ -105,6 +114,18 @@ async def held_up(writer: GroupCommitWriter, committer: FakeCommitter) -> asynci
 
 def _assert(condition: bool) -> None:
     assert condition
+
+
+async def test_news_are_told_after_the_commit_that_made_them(
+    writer: GroupCommitWriter, committer: FakeCommitter
+) -> None:
+    committer.permission.clear()
+    (task,) = submitted(writer, "due")
+    await eventually(lambda: _assert(len(committer.batches) == 1))
+    assert committer.news == []
+    committer.permission.set()
+    await task
+    assert committer.news == [News(due=True)]
 
 
 # -- grouping ----------------------------------------------------------------------------
@@ -192,7 +213,17 @@ async def test_after_an_outage_the_commit_may_have_happened(
         Attempt.UNCERTAIN,
         Attempt.UNCERTAIN,
     ]
+    assert committer.answered_before == [None, "stored a", "stored a"]
     assert committer.resets == 1
+
+
+async def test_a_driver_that_cancels_itself_does_not_end_the_writer(
+    writer: GroupCommitWriter, committer: FakeCommitter
+) -> None:
+    committer.failures = [asyncio.CancelledError()]
+    assert await writer.submit(Note("a")) == "stored a"
+    assert [attempt for _, attempt in committer.batches] == [Attempt.FIRST, Attempt.UNCERTAIN]
+    assert await writer.submit(Note("b")) == "stored b"
 
 
 async def test_a_batch_divided_after_an_outage_stays_uncertain(

@@ -24,9 +24,10 @@ class Apps:
         return app
 
     async def start(self, service_name: str = "tests", **options: Any) -> EddaApp:
-        """An initialised app."""
+        """An initialised app, which hears of others where it ever will."""
         app = self.make(service_name, **options)
         await app.initialize()
+        await hears_others(app)
         return app
 
     async def close(self) -> None:
@@ -34,10 +35,38 @@ class Apps:
             await app.shutdown()
 
 
+async def hears_others(app: EddaApp) -> None:
+    """Wait until the app listens, so that nothing of its beginning is left to be counted or waited for."""
+    told = app.db_url.startswith("postgres") and app.settings.use_listen_notify is not False
+
+    def check() -> None:
+        assert app.storage.hears_others == told
+        assert app._require_worker().leader.has_asked
+
+    await eventually(check)
+
+
 def engine_of(app: EddaApp) -> ReplayEngine:
     """The engine of an initialised app."""
     assert app.replay_engine is not None
     return app.replay_engine
+
+
+def look_for_work(app: EddaApp) -> None:
+    """Have the worker look for what is due, after a statement that went past all who would tell it."""
+    app._require_worker()._due.wake()
+
+
+async def stop_claiming(*apps: EddaApp) -> None:
+    """Have these workers run only what they run already, and what they are told to."""
+    for app in apps:
+        assert app._worker is not None
+        await app._worker._due.stop()
+
+
+def go_on_claiming(app: EddaApp) -> None:
+    """Have the worker look for what is due again, and now."""
+    app._require_worker()._due.start()
 
 
 def always_replay(app: EddaApp) -> None:
@@ -55,9 +84,7 @@ async def instance(app: EddaApp, instance_id: str) -> JSONObject:
     return row
 
 
-async def reached(
-    app: EddaApp, instance_id: str, status: str = "completed", *, within: float = 15
-) -> JSONObject:
+async def reached(app: EddaApp, instance_id: str, status: str = "completed") -> JSONObject:
     """Wait until the instance has this status; returns its row."""
 
     async def check() -> JSONObject:
@@ -65,12 +92,12 @@ async def reached(
         assert row["status"] == status, row
         return row
 
-    return await eventually(check, within=within)
+    return await eventually(check)
 
 
-async def result_of(app: EddaApp, instance_id: str, *, within: float = 15) -> Any:
+async def result_of(app: EddaApp, instance_id: str) -> Any:
     """Wait until the instance is completed; returns what its function returned."""
-    row = await reached(app, instance_id, within=within)
+    row = await reached(app, instance_id)
     assert isinstance(row["output_data"], dict)
     return row["output_data"]["result"]
 

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+from edda.endpoints.authentication import Authenticate
 from edda.types import Message, Receive, Scope, Send
+from tests.support.eventually import PATIENCE
 
 ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-RESPONSE_TIMEOUT = 30.0
-LIFESPAN_TIMEOUT = 30.0
 
 
 class LifespanFailedError(Exception):
@@ -24,6 +23,15 @@ class LifespanFailedError(Exception):
 
 class IncompleteResponseError(Exception):
     """The application returned without having sent a whole response."""
+
+
+@dataclass
+class Limits:
+    """What an endpoint asks for each request; may be changed between them."""
+
+    max_body_size: int = 1000
+    body_seconds: float = 30.0
+    authenticate: Authenticate | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,7 @@ async def request(
     async def send(message: Message) -> None:
         sent.append(message)
 
-    async with asyncio.timeout(RESPONSE_TIMEOUT):
+    async with asyncio.timeout(PATIENCE):
         await app(_http_scope(method, path, headers or {}), receive, send)
     return _response(sent)
 
@@ -120,7 +128,7 @@ async def lifespan(app: ASGIApplication) -> AsyncIterator[None]:
         yield
     finally:
         await driver.exchange("lifespan.shutdown")
-        await asyncio.wait_for(driver.task, LIFESPAN_TIMEOUT)
+        await asyncio.wait_for(driver.task, PATIENCE)
 
 
 class _Lifespan:
@@ -133,7 +141,7 @@ class _Lifespan:
     async def exchange(self, event: str) -> None:
         await self._to_app.put({"type": event})
         answer = asyncio.create_task(self._from_app.get())
-        await asyncio.wait({answer, self.task}, timeout=LIFESPAN_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({answer, self.task}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
             answer.cancel()
             await self._stop()

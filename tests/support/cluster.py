@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,16 +17,18 @@ from typing import Any
 
 from sqlalchemy import Select, select
 
+from edda import clock
 from edda.codec.json import dumps
 from edda.storage.models import workflow_history, workflow_instances, workflow_waits
 from edda.storage.sqlalchemy_storage import SQLAlchemyStorage
 from edda.storage.writes import NewInstance
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.workers import Worker, Workers
 
 PROGRAMS = "tests.support.durable_programs"
-LEASE_DURATION = 1.5
-"""Short, so that the instances of a dead worker are taken over soon."""
+LEASE_DURATION = 4.5
+"""For tests that wait until a lease runs out. Whoever is to take over is started only when it may: a
+machine that stands still for some seconds lets leases run out that nobody wanted to lose."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +82,39 @@ class Cluster:
     async def server(self, **options: Any) -> tuple[Worker, int]:
         """A uvicorn server of the app, and its port."""
         command = (sys.executable, "-m", "uvicorn", "--factory", f"{PROGRAMS}:make_app", "--port", "0")
-        process = await self._workers.start_command(*command, env=self._env((), None, options))
-        line = await process.wait_for_line(r"running on http://[\d.]+:(\d+)")
+        process, line = await self.run(*command, line=r"running on http://[\d.]+:(\d+)", **options)
         return process, int(line[1])
 
+    async def run(self, *command: str, line: str, **options: Any) -> tuple[Worker, re.Match[str]]:
+        """Any command with the app in it, and the line by which it says that it runs."""
+        process = await self._workers.start_command(*command, env=self._env((), None, options))
+        return process, await process.wait_for_line(line)
+
+    async def kill(self, worker: Worker) -> None:
+        """SIGKILL it, and let the time pass after which its leases have run out."""
+        await worker.kill()
+        await self.expire_leases(worker.pid)
+
+    async def expire_leases(self, pid: int) -> None:
+        """Let the leases of a dead process have run out."""
+        storage = await self.storage()
+        table = workflow_instances
+        dead = table.c.lease_owner.like(f"%-{pid}-%")
+        async with storage.engine.begin() as connection:
+            await connection.execute(table.update().where(dead).values(due_at=clock.now()))
+        await storage.alert_others()
+
+    async def freeze(self, worker: Worker) -> None:
+        """SIGSTOP it; on SQLite while it writes nothing, since it would have the file to itself."""
+        storage = await self.storage()
+        async with storage.engine.connect() as connection:
+            if storage.dialect.has_one_writer:
+                await connection.exec_driver_sql("BEGIN IMMEDIATE")
+            worker.freeze()
+            await connection.rollback()
+
     def _env(self, starts: Sequence[Start], url: str | None, options: dict[str, Any]) -> dict[str, str]:
-        app = {"leader_lease_duration": LEASE_DURATION, "leader_heartbeat_interval": 1}
-        app |= {name: value for name, value in options.items() if name.islower()}
+        app = {name: value for name, value in options.items() if name.islower()}
         return {
             "DATABASE_URL": url or self.url,
             "EFFECTS": str(self._effects),
@@ -107,22 +136,24 @@ class Cluster:
         lines = map(json.loads, self._effects.read_text().splitlines())
         return [Effect(who, step, pid, datetime.fromtimestamp(at, UTC)) for who, step, pid, at in lines]
 
-    async def effects_reach(self, count: int, *, of: Worker | None = None, within: float = 15.0) -> None:
+    async def effects_reach(self, count: int, *, of: Worker | None = None) -> None:
         """Wait until that many steps have been executed (by this worker)."""
 
         def check() -> None:
             assert len([one for one in self.effects() if of is None or one.pid == of.pid]) >= count
 
-        await eventually(check, within=within)
+        await eventually(check)
 
     # -- the database ---------------------------------------------------------------
 
-    async def insert_due(self, workflow: str, arguments: dict[str, Any], count: int) -> None:
-        """Instances that no worker holds yet and any may take."""
+    async def insert_due(
+        self, workflow: str, arguments: dict[str, Any], count: int, *, first: int = 0
+    ) -> None:
+        """Instances that no worker holds yet and any may take, numbered from ``first``."""
         storage = await self.storage()
         writes = [
             NewInstance(f"{workflow}-{number:032x}", workflow, "0" * 64, "acceptance", dumps(arguments))
-            for number in range(count)
+            for number in range(first, first + count)
         ]
         await asyncio.gather(*(storage.submit(write) for write in writes))
 
@@ -145,7 +176,7 @@ class Cluster:
             return [dict(row) for row in (await connection.execute(query)).mappings()]
 
     async def all_end(
-        self, count: int, *, failed: int = 0, within: float = 20.0
+        self, count: int, *, failed: int = 0, within: float = PATIENCE
     ) -> dict[str, dict[str, Any]]:
         """Wait until this many instances have completed, and so many others failed."""
         expected = Counter({"completed": count, "failed": failed})
@@ -189,7 +220,7 @@ async def post_event(port: int, event_type: str, event_id: str, data: Any) -> in
     body, headers = json.dumps(event), {"content-type": "application/cloudevents+json"}
 
     def send() -> int:
-        connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         with contextlib.closing(connection):
             connection.request("POST", "/", body, headers)
             return connection.getresponse().status

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -35,7 +36,12 @@ def sources(*folders: str) -> Iterator[Source]:
             name = path.relative_to(PROJECT).as_posix()
             # Hidden folders hold environments, whose code is not ours.
             if "/." not in name:
-                yield Source(name, path.read_text())
+                yield _read(name)
+
+
+@cache  # each rule looks at every file, and no test changes one
+def _read(name: str) -> Source:
+    return Source(name, (PROJECT / name).read_text())
 
 
 def too_long(source: Source, limit: int) -> Iterator[str]:

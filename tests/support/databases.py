@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.support import mysql_server, postgresql_server
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.reaper import Reaper
 from tests.support.server import DatabaseServer, ServerUnavailableError
 
@@ -21,13 +21,13 @@ ServerKind = Literal["postgresql", "mysql"]
 
 REQUIRE_VARIABLE: Final = "EDDA_REQUIRE_DATABASES"
 # Servers see the end of a connection a moment after the client closed it.
-CLOSING_GRACE: Final = 3.0
+CLOSING_GRACE: Final = PATIENCE
 
 _SHARED: Final[dict[ServerKind, Callable[[Reaper], Awaitable[DatabaseServer]]]] = {
     "postgresql": postgresql_server.open_shared,
     "mysql": mysql_server.open_shared,
 }
-_PRIVATE: Final[dict[ServerKind, Callable[[Reaper], Awaitable[DatabaseServer]]]] = {
+PRIVATE_SERVERS: Final[dict[ServerKind, Callable[[Reaper], Awaitable[DatabaseServer]]]] = {
     "postgresql": postgresql_server.open_private,
     "mysql": mysql_server.open_private,
 }
@@ -67,7 +67,7 @@ class Databases:
     async def private_server(self, kind: ServerKind) -> AsyncIterator[DatabaseServer]:
         """A server for one test alone, which may stop and kill it."""
         try:
-            server = await _PRIVATE[kind](self._reaper)
+            server = await PRIVATE_SERVERS[kind](self._reaper)
         except ServerUnavailableError as error:
             unavailable(str(error))
         try:

@@ -14,11 +14,12 @@ from edda.cloudevent import Event
 from edda.endpoints.asgi import Answer, send_json
 from edda.endpoints.routes import Endpoint
 from edda.types import JSONValue, Receive, Scope, Send
+from tests.support.asgi import Limits
 
 MAX_BODY_SIZE = 1_048_576
 
 
-async def serve() -> None:
+async def serve(body_seconds: str = "60") -> None:
     """Serve until SIGTERM; the port is the first line written.
 
     GET /report answers with the ids accepted so far and the largest number of bytes
@@ -28,18 +29,21 @@ async def serve() -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
     sys.stdout.write(f"port {listener.getsockname()[1]}\n")
     tracemalloc.start()
-    server = uvicorn.Server(uvicorn.Config(_Application(), lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(_Application(float(body_seconds)), lifespan="off"))
     await server.serve(sockets=[listener])
 
 
 class _Application:
-    def __init__(self) -> None:
+    def __init__(self, body_seconds: float) -> None:
         self._accepted: list[JSONValue] = []
         self._baseline = 0
-        self._endpoint = Endpoint(self._accept, max_body_size=lambda: MAX_BODY_SIZE)
+        self._endpoint = Endpoint(self._accept, self._cancel, Limits(MAX_BODY_SIZE, body_seconds))
 
     async def _accept(self, events: Sequence[Event]) -> None:
         self._accepted.extend(event["id"] for event in events)
+
+    async def _cancel(self, instance_id: str) -> bool:
+        return False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["method"], scope["path"]:

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias, TypeVar, overload
 T = TypeVar("T")
 Retried: TypeAlias = type[Exception] | tuple[type[Exception], ...]
 
+PATIENCE = 60.0
+"""Seconds to wait for what is going to happen. Only a failure takes as long, and no machine is that slow."""
 FIRST_PAUSE = 0.002
 LONGEST_PAUSE = 0.1
 
@@ -28,7 +30,7 @@ async def eventually(check: Callable[[], T], *, within: float = ..., retry_on: R
 async def eventually(
     check: Callable[[], Any],
     *,
-    within: float = 10.0,
+    within: float = PATIENCE,
     retry_on: Retried = AssertionError,
 ) -> Any:
     """Call ``check`` until it no longer raises ``retry_on``, and return what it returned.

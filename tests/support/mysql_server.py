@@ -15,6 +15,7 @@ import aiomysql
 import pymysql
 from sqlalchemy.engine import URL, make_url
 
+from tests.support.eventually import PATIENCE
 from tests.support.reaper import Reaper
 from tests.support.server import (
     DatabaseServer,
@@ -89,7 +90,7 @@ class MySQLServer(DatabaseServer):
             user=url.username or "root",
             password=url.password or "",
             autocommit=True,
-            connect_timeout=10,
+            connect_timeout=PATIENCE,
         )
         try:
             async with connection.cursor() as cursor:
@@ -119,6 +120,9 @@ async def open_private(reaper: Reaper) -> MySQLServer:
     command = [
         *(server_program, "--no-defaults", f"--datadir={directory / 'data'}"),
         *(f"--socket={directory / 's.sock'}", f"--pid-file={directory / 'pid'}", f"--port={port}"),
+        # Never that of the tests, which may belong to root alone and which others share: a server that
+        # starts removes the temporary tables in it, and MariaDB crashes when one of its own is gone.
+        f"--tmpdir={directory}",
         *OPTIONS,
     ]
     process = ServerProcess(directory, command, signal.SIGTERM, reaper)
@@ -144,6 +148,7 @@ async def _initialise(install_program: str, directory: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         install_program,
         *("--no-defaults", f"--datadir={directory / 'data'}", "--skip-test-db"),
+        f"--tmpdir={directory}",
         *("--auth-root-authentication-method=normal", "--innodb-log-file-size=16M"),
         cwd=directory,
         stdin=asyncio.subprocess.DEVNULL,

@@ -13,6 +13,7 @@ from pathlib import Path
 import asyncpg
 from sqlalchemy.engine import URL, make_url
 
+from tests.support.eventually import PATIENCE
 from tests.support.reaper import Reaper
 from tests.support.server import (
     DatabaseServer,
@@ -84,7 +85,7 @@ class PostgreSQLServer(DatabaseServer):
 
     async def _connect(self) -> asyncpg.Connection:
         url = self.admin_url.set(drivername="postgresql")
-        return await asyncpg.connect(url.render_as_string(hide_password=False), timeout=10)
+        return await asyncpg.connect(url.render_as_string(hide_password=False), timeout=PATIENCE)
 
 
 async def open_shared(reaper: Reaper) -> PostgreSQLServer:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import QueuePool
 
-from edda import clock
+from edda import activity, clock, workflow
 from edda.app import EddaApp
 from edda.context import WorkflowContext
 from edda.storage import models
@@ -53,6 +53,17 @@ async def put(ctx: WorkflowContext, name: str, *more: str) -> None:
     await add(ctx.session, name, *more)
 
 
+@activity
+async def put_row(ctx: WorkflowContext, name: str) -> str:
+    await put(ctx, name)
+    return name
+
+
+@workflow
+async def put_one(ctx: WorkflowContext, name: str) -> str:
+    return await put_row(ctx, name)
+
+
 async def add(session: AsyncSession, *names: str) -> None:
     for name in names:
         await session.execute(insert(orders).values(name=name))
@@ -91,7 +102,7 @@ async def check_nothing_is_held(app: EddaApp) -> None:
         assert connections_in_use(app) == 0
         assert not storage_of(app).gate.locked()
 
-    await eventually(check, within=3)
+    await eventually(check)
 
 
 async def steal(app: EddaApp, instance_id: str) -> None:

@@ -19,12 +19,11 @@ from typing import Any
 import psutil
 from sqlalchemy.engine import URL
 
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE, eventually
 from tests.support.reaper import Reaper
 
-START_TIMEOUT = 60.0
-STOP_TIMEOUT = 30.0
 UNPRIVILEGED = "nobody"
+_PORT_RANGES, _PORTS = 6, 2000
 
 
 class ServerUnavailableError(Exception):
@@ -87,7 +86,7 @@ class DatabaseServer(ABC):
             process.check_alive()
             await self.check_ready()
 
-        await eventually(check, within=START_TIMEOUT, retry_on=ServerNotReadyError)
+        await eventually(check, retry_on=ServerNotReadyError)
 
     async def stop(self) -> None:
         """Shut down in order, as for an upgrade; clients lose their connections."""
@@ -147,7 +146,7 @@ class ServerProcess:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(self._stop_signal)
             try:
-                await asyncio.wait_for(self._process.wait(), STOP_TIMEOUT)
+                await asyncio.wait_for(self._process.wait(), PATIENCE)
             except TimeoutError:
                 await self.kill()
             self._ended()
@@ -207,9 +206,14 @@ def readable_by_unprivileged(path: Path) -> bool:
 
 
 def free_port() -> int:
-    """A free port below those the system gives to clients, so that a restart finds it free."""
+    """A free port below those the system gives to clients, so that a restart finds it free.
+
+    Processes of one test run take theirs from different ranges: a server that is stopped for
+    a moment, or just starting, would not keep another process from taking its port.
+    """
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PORT_RANGES
     while True:
-        port = 20_000 + secrets.randbelow(12_000)
+        port = 20_000 + process * _PORTS + secrets.randbelow(_PORTS)
         with socket.socket() as candidate:
             try:
                 candidate.bind(("127.0.0.1", port))

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.support.eventually import PATIENCE
 from tests.support.reaper import Reaper
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -89,7 +90,7 @@ class Worker:
     def is_running(self) -> bool:
         return self._process.returncode is None
 
-    async def wait_for_line(self, pattern: str, *, within: float = 30.0) -> re.Match[str]:
+    async def wait_for_line(self, pattern: str, *, within: float = PATIENCE) -> re.Match[str]:
         """Wait for the next line that contains the regular expression; lines before it count as read."""
         try:
             async with asyncio.timeout(within):
@@ -99,7 +100,7 @@ class Worker:
                 f"no line with {pattern!r} within {within} s; output:\n{self.output}"
             ) from None
 
-    async def wait(self, *, within: float = 30.0) -> int:
+    async def wait(self, *, within: float = PATIENCE) -> int:
         """Wait until the process has ended and all its output is read; returns its exit code."""
         try:
             async with asyncio.timeout(within):
@@ -116,10 +117,14 @@ class Worker:
         self._signal(signal.SIGKILL)
         await self.wait()
 
-    async def terminate(self, *, within: float = 30.0) -> int:
+    async def terminate(self) -> int:
         """Ask the process to end with SIGTERM, and wait until it has; returns its exit code."""
+        self.ask_to_end()
+        return await self.wait()
+
+    def ask_to_end(self) -> None:
+        """SIGTERM, and no waiting."""
         self._signal(signal.SIGTERM)
-        return await self.wait(within=within)
 
     def freeze(self) -> None:
         """SIGSTOP: the process stands still until `thaw`, its connections stay open."""

@@ -15,6 +15,7 @@ from edda.storage.writes import (
     NewWait,
     RunFinished,
     RunParked,
+    RunRecurred,
     StepRecorded,
 )
 from edda.types import EventType, Status, WaitKind
@@ -67,6 +68,17 @@ def parked(held: Lease, *waits: NewWait) -> RunParked:
 
 def finished(held: Lease, status: Status = Status.COMPLETED, **fields: Any) -> RunFinished:
     return RunFinished(held, status, '{"result":1}', **fields)
+
+
+def recurred(held: Lease, new: NewInstance | None = None) -> RunRecurred:
+    """A recur to this successor, by default a new one."""
+    return RunRecurred(held, '{"recur_kwargs":{}}', new or successor(held))
+
+
+def successor(held: Lease, instance_id: str | None = None, **fields: Any) -> NewInstance:
+    """A second instance of a chain, leased to the worker that runs the first."""
+    chain = {"continued_from": held.instance_id, "chain_id": held.instance_id}
+    return leased(lease(instance_id, owner=held.owner), **chain | fields)
 
 
 def claim(instance_id: str, *, owner: str = OTHER, seconds: float = 60.0, **fields: Any) -> InstanceClaimed:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.support import mysql_server, postgresql_server
+from tests.support.databases import Databases
 from tests.support.reaper import Reaper
 from tests.support.server import ServerUnavailableError, free_port
 
@@ -60,6 +64,19 @@ def test_a_missing_mariadb_is_reported_with_what_was_looked_for(
     monkeypatch.setattr(mysql_server, "SEARCH_PATH", str(tmp_path))
     with pytest.raises(ServerUnavailableError, match=r"EDDA_TEST_MYSQL_URL.*mariadbd"):
         mysql_server.find_programs()
+
+
+async def test_no_other_server_clears_away_the_temporary_tables_of_a_mariadb(databases: Databases) -> None:
+    """A MariaDB that starts empties its ``tmpdir``; one that uses the directory meanwhile crashes."""
+    server = await databases.shared_server("mysql")
+    if mysql_server.URL_VARIABLE in os.environ:
+        pytest.skip("the server belongs to somebody else")
+    engine = create_async_engine(server.admin_url.set(drivername="mysql+aiomysql"))
+    async with engine.connect() as connection:
+        own = await connection.execute(text("SELECT @@tmpdir, @@datadir"))
+        temporary, data = map(Path, own.one())
+    await engine.dispose()
+    assert temporary == data.parent
 
 
 @pytest.mark.parametrize(

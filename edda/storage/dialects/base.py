@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from sqlalchemy import (
     URL,
@@ -26,16 +26,22 @@ from sqlalchemy import (
     Table,
     Update,
     bindparam,
+    insert,
+    select,
 )
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.types import TypeEngine
 
-from edda.storage.columns import UTCDateTime
-from edda.storage.committers import Committer
+from edda.storage.columns import Count, UTCDateTime
+from edda.storage.committers import Committer, with_own_pool
 
 Row = tuple[Any, ...]
+
+LIMIT = "at_most"
+
+STALL_SECONDS = 10.0
 
 
 class Failure(Enum):
@@ -106,6 +112,28 @@ class RowsStatement:
     incoming: Incoming
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RowsQuery:
+    """A query asked once for each row sent along, for the first few rows that it finds.
+
+    ``build`` makes the query from the columns of a row. The rows end with one value more
+    than there are columns: how many rows to find at most. So however much there is to
+    find, each question reads what it is answered with.
+    """
+
+    build: Callable[[Mapping[str, ColumnElement[Any]]], Select[Any]]
+    types: Mapping[str, TypeEngine[Any]]
+
+    def limited(self, columns: Mapping[str, ColumnElement[Any]]) -> Select[Any]:
+        """The query for the row with these columns, the limit among them."""
+        return self.build(columns).limit(columns[LIMIT])
+
+    @property
+    def sent(self) -> dict[str, TypeEngine[Any]]:
+        """The columns of the rows sent along."""
+        return {**self.types, LIMIT: Count}
+
+
 def with_texts_for_times(rows: Sequence[Row], positions: Sequence[int]) -> Sequence[Row]:
     """The rows with their times as SQL spells them, in UTC, for drivers that are sent plain values."""
     if not positions:
@@ -129,6 +157,22 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
+class Line(Protocol):
+    """A connection over which the database tells what other processes announce."""
+
+    async def wait_until_broken(self) -> None:
+        """Wait until the connection is gone, as far as it shows by itself."""
+        ...
+
+    async def check(self) -> None:
+        """Ask the other side for a sign of life; raises when none comes in time."""
+        ...
+
+    async def close(self) -> None:
+        """Give the connection up. Never raises."""
+        ...
+
+
 class Dialect(ABC):
     """The differences between databases. One instance of each serves the process."""
 
@@ -137,6 +181,8 @@ class Dialect(ABC):
     """The driver used for URLs that name none."""
     extra: ClassVar[str | None] = None
     """The optional extra of the distribution that brings the driver."""
+    has_one_writer: ClassVar[bool] = False
+    """Whether a transaction that writes keeps all others from writing."""
 
     # -- connecting ---------------------------------------------------------------
 
@@ -149,15 +195,33 @@ class Dialect(ABC):
         return engine
 
     @abstractmethod
-    def create_committer(self, engine: AsyncEngine, gate: asyncio.Lock) -> Committer:
+    def create_committer(
+        self, engine: AsyncEngine, gate: asyncio.Lock, *, stall_seconds: float = STALL_SECONDS
+    ) -> Committer:
         """The one connection through which the writer commits.
 
         ``gate`` is shared with the sessions of users: where one transaction at a time
-        can write, it is held for each.
+        can write, it is held for each. A transaction that stands still for
+        ``stall_seconds``, with locks that others wait for, is ended by the server if it can,
+        and waits no longer for the locks of others.
         """
 
+    def lift_limits(self, connection: Connection) -> None:  # noqa: B027 - not everywhere are there limits
+        """Let the transaction of the writer that begins here stand still and wait for locks."""
+
+    def restore_limits(self, connection: Connection) -> None:  # noqa: B027 - as above
+        """End what :meth:`lift_limits` began."""
+
+    def create_read_engine(self, engine: AsyncEngine) -> AsyncEngine:
+        """The engine for the reads of the library, which never wait for a transaction of a user.
+
+        With a pool of its own: code that has a session open reads, too, and in a pool that such
+        sessions have used up all of them would wait for each other.
+        """
+        return with_own_pool(engine)
+
     def create_session_engine(self, engine: AsyncEngine, gate: asyncio.Lock) -> AsyncEngine:
-        """The engine for transactions of users; the one for reads, unless writers need another."""
+        """The engine for transactions of users; the given one, unless writers need another."""
         return engine
 
     @abstractmethod
@@ -171,6 +235,19 @@ class Dialect(ABC):
     @abstractmethod
     def classify(self, error: BaseException) -> Failure:
         """What this error means, told by its code."""
+
+    # -- telling other processes ---------------------------------------------------
+
+    notifies: ClassVar[bool] = False
+    """Whether a commit can tell other processes something."""
+
+    def notify(self, connection: Connection, payload: str) -> None:
+        """Tell those who listen to this database, if and when the transaction commits."""
+        raise NotImplementedError(self.name)
+
+    async def listen(self, engine: AsyncEngine, hear: Callable[[str], None]) -> Line:
+        """Have each payload heard from now on, over a connection outside the pool of the engine."""
+        raise NotImplementedError(self.name)
 
     # -- expressions --------------------------------------------------------------
 
@@ -204,9 +281,19 @@ class Dialect(ABC):
     def incoming(self, **columns: TypeEngine[Any]) -> Incoming:
         """The rows of a statement to be written, with these columns."""
 
+    def insert(self, table: Table, values: Mapping[str, ColumnElement[Any]], *, incoming: Incoming) -> Insert:
+        """Insert the incoming rows, numbered in the order sent."""
+        query = select(*values.values())
+        rows = query if incoming.source is None else query.select_from(incoming.source)
+        return insert(table).from_select(list(values), rows)
+
     @abstractmethod
     def run(self, connection: Connection, statement: RowsStatement, rows: Sequence[Row]) -> int:
         """Execute for all rows and return how many rows of the table it took effect on."""
+
+    @abstractmethod
+    def ask(self, connection: Connection, query: RowsQuery, rows: Sequence[Row]) -> list[Any]:
+        """What the query finds for all rows; the rows found say themselves what they belong to."""
 
     @abstractmethod
     def insert_absent(
@@ -228,6 +315,9 @@ class Dialect(ABC):
         *,
         incoming: Incoming,
         key: Sequence[str],
-        guard: Guard,
+        guard: Guard | None = None,
     ) -> Insert:
-        """Insert the incoming rows whose guard is there, over those of the same key."""
+        """Insert the incoming rows whose guard is there, over those of the same key.
+
+        Where rows are only replaced it is an update that is certain to read no others.
+        """

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from math import ceil
 from typing import Any
 
 from pydantic_core import to_json
@@ -13,16 +15,19 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Double,
+    Executable,
     FromClause,
     Insert,
     Select,
     Table,
     and_,
+    bindparam,
     column,
     func,
     literal_column,
     select,
     text,
+    union_all,
 )
 from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -32,12 +37,14 @@ from edda.exceptions import StorageError
 from edda.storage.columns import UTCDateTime
 from edda.storage.committers import AsyncCommitter, Committer
 from edda.storage.dialects.base import (
+    STALL_SECONDS,
     ContentionError,
     Dialect,
     Failure,
     Guard,
     Incoming,
     Row,
+    RowsQuery,
     RowsStatement,
     is_lost,
     with_texts_for_times,
@@ -73,10 +80,16 @@ _BROKEN = frozenset(
 )
 _MIGRATION_LOCK = "edda_migration"
 _ROWS = "incoming_rows"
+_PREFIX = "in_"
 _PACKET_LIMIT = "edda_max_allowed_packet"
 _SELECT_PACKET_LIMIT = text("SELECT @@max_allowed_packet")
 _STATEMENT_BYTES = 16_384
+_STALL, _ENDS_IDLE = "edda_stall_seconds", "edda_ends_idle_transactions"
+_FIND_IDLE_TIMEOUT = text("SHOW VARIABLES LIKE 'idle_transaction_timeout'")
+_SET_IDLE_TIMEOUT = text("SET SESSION idle_transaction_timeout = :seconds")
+_SET_LOCK_TIMEOUT = text("SET SESSION innodb_lock_wait_timeout = :seconds")
 _PLACE = "place"
+_QUESTIONS = (1, 8, 64)
 
 
 class MySQLDialect(Dialect):
@@ -92,15 +105,28 @@ class MySQLDialect(Dialect):
             url, isolation_level="READ COMMITTED", connect_args=connect_args, **options
         )
 
-    def create_committer(self, engine: AsyncEngine, gate: asyncio.Lock) -> Committer:
-        return AsyncCommitter(engine, _prepare_writer)
+    def create_committer(
+        self, engine: AsyncEngine, gate: asyncio.Lock, *, stall_seconds: float = STALL_SECONDS
+    ) -> Committer:
+        return AsyncCommitter(engine, lambda connection: _prepare_writer(connection, ceil(stall_seconds)))
+
+    def lift_limits(self, connection: Connection) -> None:
+        if _ends_idle_transactions(connection):
+            connection.execute(_SET_IDLE_TIMEOUT, {"seconds": 0})
+
+    def restore_limits(self, connection: Connection) -> None:
+        if _ends_idle_transactions(connection):
+            connection.execute(_SET_IDLE_TIMEOUT, {"seconds": connection.info[_STALL]})
 
     def lock_migration(self, connection: Connection) -> None:
         """Held by the connection, since each statement that changes a table ends the transaction."""
         name = f"{_MIGRATION_LOCK}:{connection.scalar(text('SELECT DATABASE()'))}"[:64]
         parameters = {"name": name, "seconds": MIGRATION_SECONDS}
         if connection.scalar(text("SELECT GET_LOCK(:name, :seconds)"), parameters) != 1:
-            raise StorageError(f"The lock for migrations was not free for {MIGRATION_SECONDS} seconds")
+            raise StorageError(
+                f"The lock for migrations was not free for {MIGRATION_SECONDS} seconds: "
+                "another process is migrating, or stands still in the middle of it"
+            )
 
     def unlock_migration(self, connection: Connection) -> None:
         name = f"{_MIGRATION_LOCK}:{connection.scalar(text('SELECT DATABASE()'))}"[:64]
@@ -148,6 +174,14 @@ class MySQLDialect(Dialect):
         _check_size(connection, sent)
         return connection.execute(statement.statement, {_ROWS: sent.decode()}).rowcount
 
+    def ask(self, connection: Connection, query: RowsQuery, rows: Sequence[Row]) -> list[Any]:
+        found: list[Any] = []
+        for chunk in _chunks(rows):
+            values = [value for row in chunk for value in row]
+            parameters = {f"{_PREFIX}{place}": value for place, value in enumerate(values)}
+            found += connection.execute(questions(query, len(chunk)), parameters)
+        return found
+
     def insert_absent(
         self,
         table: Table,
@@ -172,12 +206,35 @@ class MySQLDialect(Dialect):
         *,
         incoming: Incoming,
         key: Sequence[str],
-        guard: Guard,
+        guard: Guard | None = None,
     ) -> Insert:
         query = select(*values.values()).select_from(_source(incoming, guard)).with_for_update()
         statement = insert(table).from_select(list(values), query)
         replaced = {name: statement.inserted[name] for name in values if name not in key}
         return statement.on_duplicate_key_update(replaced)
+
+
+@cache
+def questions(query: RowsQuery, count: int) -> Executable:
+    """The query for so many rows, one after another in one statement.
+
+    Nothing lateral: MariaDB has no such tables, and only constants let it find the first
+    row after a position without reading those before.
+    """
+    parts = []
+    for number in range(count):
+        places = enumerate(query.sent.items(), number * len(query.sent))
+        columns = {name: bindparam(f"{_PREFIX}{place}", type_=type_) for place, (name, type_) in places}
+        parts.append(query.limited(columns))
+    return union_all(*parts) if count > 1 else parts[0]
+
+
+def _chunks(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """The rows in pieces of few different sizes, filled up with rows that want nothing found."""
+    for start in range(0, len(rows), _QUESTIONS[-1]):
+        chunk = list(rows[start : start + _QUESTIONS[-1]])
+        size = next(size for size in _QUESTIONS if size >= len(chunk))
+        yield [*chunk, *([(*chunk[-1][:-1], 0)] * (size - len(chunk)))]
 
 
 def _check_size(connection: Connection, sent: bytes) -> None:
@@ -208,11 +265,25 @@ def _column_type(type_: TypeEngine[Any]) -> str:
     return "DOUBLE" if isinstance(type_, Double) else "LONGTEXT"
 
 
-def _prepare_writer(connection: Connection) -> None:
+def _prepare_writer(connection: Connection, stall_seconds: int) -> None:
     connection.execution_options(isolation_level="READ COMMITTED")
     connection.detach()
     _packet_limit(connection)
+    # A process that is stopped or out of reach in the middle of a transaction would keep its
+    # locks, and the writers of all others that need one of them would wait.
+    connection.info[_STALL] = stall_seconds
+    connection.execute(_SET_LOCK_TIMEOUT, {"seconds": stall_seconds})
+    if _ends_idle_transactions(connection):
+        connection.execute(_SET_IDLE_TIMEOUT, {"seconds": stall_seconds})
     connection.rollback()
+
+
+def _ends_idle_transactions(connection: Connection) -> bool:
+    """Whether the server can: MariaDB does, MySQL does not."""
+    known: bool | None = connection.info.get(_ENDS_IDLE)
+    if known is None:
+        known = connection.info[_ENDS_IDLE] = connection.execute(_FIND_IDLE_TIMEOUT).first() is not None
+    return known
 
 
 def _error_code(error: BaseException | None) -> int | None:

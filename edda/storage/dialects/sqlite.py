@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from operator import itemgetter
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import (
     URL,
@@ -29,6 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.engine import result_tuple
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
@@ -40,12 +42,14 @@ from edda.ids import new_worker_id
 from edda.storage.columns import Seconds, UTCDateTime
 from edda.storage.committers import Committer, GateBusyError, ThreadCommitter
 from edda.storage.dialects.base import (
+    STALL_SECONDS,
     ContentionError,
     Dialect,
     Failure,
     Guard,
     Incoming,
     Row,
+    RowsQuery,
     RowsStatement,
     with_texts_for_times,
 )
@@ -69,6 +73,7 @@ class SQLiteDialect(Dialect):
 
     name = "sqlite"
     driver = "aiosqlite"
+    has_one_writer = True
 
     def create_engine(self, url: URL, options: Mapping[str, Any]) -> AsyncEngine:
         """Readers; the options of the pool mean nothing for a file."""
@@ -90,7 +95,10 @@ class SQLiteDialect(Dialect):
             raise ValueError("a database in memory belongs to its engine: pass its URL instead")
         return self.create_engine(engine.url, {})
 
-    def create_committer(self, engine: AsyncEngine, gate: asyncio.Lock) -> Committer:
+    def create_committer(
+        self, engine: AsyncEngine, gate: asyncio.Lock, *, stall_seconds: float = STALL_SECONDS
+    ) -> Committer:
+        """No server is there that could end the transaction of a process that stands still."""
         # isolation_level None: otherwise the driver begins transactions as readers, and
         # of two that read and then write one is lost without an error.
         writer = create_engine(
@@ -104,13 +112,21 @@ class SQLiteDialect(Dialect):
         in_memory = "vfs" in engine.url.query
         return ThreadCommitter(writer, gate, keeper=writer.connect() if in_memory else None)
 
+    def create_read_engine(self, engine: AsyncEngine) -> AsyncEngine:
+        """The given one: sessions have an engine of their own."""
+        return engine
+
     def create_session_engine(self, engine: AsyncEngine, gate: asyncio.Lock) -> AsyncEngine:
         """Transactions that begin as writers, each while it holds the gate."""
         sessions = create_async_engine(
             engine.url,
             poolclass=AsyncAdaptedQueuePool,
             max_overflow=-1,  # they queue at the gate, not for a connection
-            connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
+            connect_args={
+                "timeout": BUSY_SECONDS,
+                "isolation_level": None,
+                "factory": _SessionConnection,
+            },
         )
 
         owner = threading.get_ident()
@@ -173,6 +189,18 @@ class SQLiteDialect(Dialect):
         parameters = list(map(arrange, with_texts_for_times(rows, statement.incoming.times)))
         return connection.exec_driver_sql(text, parameters).rowcount
 
+    def ask(self, connection: Connection, query: RowsQuery, rows: Sequence[Row]) -> list[Any]:
+        # Asked one by one, since the database is in this process, and of the driver itself:
+        # SQLAlchemy would take many times as long as the answer.
+        text, arrange, read = question(query)
+        cursor: Any = connection.connection.cursor()
+        found: list[Any] = []
+        for row in rows:
+            cursor.execute(text, arrange(row))
+            found += map(read, cursor.fetchall())
+        cursor.close()
+        return found
+
     def insert_absent(
         self,
         table: Table,
@@ -192,11 +220,36 @@ class SQLiteDialect(Dialect):
         *,
         incoming: Incoming,
         key: Sequence[str],
-        guard: Guard,
+        guard: Guard | None = None,
     ) -> Insert:
         statement = insert(table).from_select(list(values), _guarded(values, guard))
         replaced = {name: statement.excluded[name] for name in values if name not in key}
         return statement.on_conflict_do_update(index_elements=list(key), set_=replaced)
+
+
+class _SessionConnection(sqlite3.Connection):
+    """Its transaction ends when it is closed.
+
+    SQLite keeps a closed connection, with its locks, for as long as one of its statements
+    is alive. The cursor of a statement that was cancelled is: the traceback of the
+    cancellation refers to it until the garbage is collected.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
+
+    def cursor(self, *args: Any, **kwargs: Any) -> Any:
+        """A cursor that is closed at the latest together with the connection."""
+        cursor = super().cursor(*args, **kwargs)
+        self._cursors.add(cursor)
+        return cursor
+
+    def close(self) -> None:
+        """Let the database go for good."""
+        for cursor in list(self._cursors):
+            cursor.close()
+        super().close()
 
 
 def is_memory(url: URL) -> bool:
@@ -213,6 +266,42 @@ def _compile(statement: RowsStatement) -> tuple[str, Callable[[Row], Row]]:
     if len(positions) == 1:
         return str(compiled), lambda row: (row[positions[0]],)
     return str(compiled), itemgetter(*positions)
+
+
+@cache
+def one_question(query: RowsQuery) -> Select[Any]:
+    """The query for one row, whose values are parameters."""
+    return query.limited({name: bindparam(name, type_=type_) for name, type_ in query.sent.items()})
+
+
+@cache
+def question(query: RowsQuery) -> tuple[str, Callable[[Row], Row], Callable[[Row], Any]]:
+    """The text of the query, what brings the values of a row into its order, and what reads an answer."""
+    dialect, statement = sqlite_dialect(), one_question(query)
+    compiled = statement.compile(dialect=dialect)
+    places = {name: place for place, name in enumerate(query.sent)}
+    # The last one that SQLAlchemy adds is the offset of the limit, a constant.
+    constants = {name: value for name, value in compiled.params.items() if name not in places}
+    order = [(places.get(name), constants.get(name)) for name in compiled.positiontup or ()]
+
+    def arrange(row: Row) -> Row:
+        return tuple(constant if place is None else row[place] for place, constant in order)
+
+    return str(compiled), arrange, _reader(statement)
+
+
+def _reader(statement: Select[Any]) -> Callable[[Row], Any]:
+    """What makes of the values of the driver those of the columns, by their names."""
+    columns = list(statement.selected_columns)
+    types = [column.type.dialect_impl(sqlite_dialect()) for column in columns]
+    convert = [type_.result_processor(sqlite_dialect(), None) for type_ in types]
+    found = result_tuple([column.name for column in columns])
+
+    def read(row: Row) -> Any:
+        pairs = zip(convert, row, strict=True)
+        return found([value if converter is None else converter(value) for converter, value in pairs])
+
+    return read
 
 
 def _guarded(values: Mapping[str, ColumnElement[Any]], guard: Guard | None) -> Select[Any]:

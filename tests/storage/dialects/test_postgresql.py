@@ -90,6 +90,7 @@ async def test_a_change_of_the_schema_by_others_costs_no_write(storage: SQLAlche
         ("57P03", Failure.UNREACHABLE),
         ("53300", Failure.UNREACHABLE),
         ("25006", Failure.UNREACHABLE),
+        ("25P03", Failure.UNREACHABLE),
         ("23505", Failure.REFUSED),
         ("22001", Failure.REFUSED),
         (None, Failure.REFUSED),

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import URL, make_url, text
@@ -130,3 +131,26 @@ async def test_an_engine_in_memory_is_refused() -> None:
 def test_options_of_a_pool_mean_nothing_for_a_file() -> None:
     engine = DIALECT.create_engine(URL.create("sqlite+aiosqlite", database="x.db"), {"pool_size": 1})
     assert engine.url.database == "x.db"
+
+
+@pytest.mark.parametrize("database", ["a file", "memory"])
+async def test_a_session_that_is_given_up_lets_go_although_its_cursor_is_still_referred_to(
+    database: str, tmp_path: Path
+) -> None:
+    # As the traceback of a cancelled statement does until the garbage is collected.
+    storage = SQLAlchemyStorage("sqlite://" if database == "memory" else f"sqlite:///{tmp_path / 'edda.db'}")
+    await storage.open(migrate=True)
+    held = await run_of(storage)
+    transaction = storage.transaction()
+    connection = await transaction.session.connection()
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    kept = await driver.cursor()
+    await kept.execute("SELECT 1 UNION ALL SELECT 2")
+    await connection.invalidate()
+    await transaction.rollback()
+    try:
+        async with asyncio.timeout(60):
+            assert await storage.submit(step(held)) is Verdict.ACCEPTED
+    finally:
+        del kept
+        await storage.close()
