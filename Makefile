@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 CHECKED := edda tests $(wildcard alembic examples benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check format bench clean
+.PHONY: help env demo test again check format docs bench chaos soak clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -28,7 +28,10 @@ demo: env ## run the main job on SQLite: a server is killed in the middle, the w
 	"$(PYTHON)" examples/demo.py
 
 test: env ## run all tests, on SQLite, PostgreSQL and MariaDB as far as they can be had
-	"$(PYTHON)" -m pytest
+	"$(PYTHON)" -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+again: env ## ask the tests that failed last once more, one after the other
+	"$(PYTHON)" -m pytest --last-failed --last-failed-no-failures none
 
 check: env ## formatting, lint, types and layers
 	"$(PYTHON)" -m ruff format --check .
@@ -40,8 +43,19 @@ format: env ## put every file in the shape that check asks for
 	"$(PYTHON)" -m ruff check --fix-only --quiet .
 	"$(PYTHON)" -m ruff format .
 
-bench: env ## measure steps per second; see benchmarks/README.md
+docs: env ## make the site of the documentation in build/site; a link that leads nowhere is an error
+	"$(PYTHON)" -m sphinx --quiet --fail-on-warning --keep-going --conf-dir docs/site --builder html . build/site
+	@echo "The documentation is in build/site/index.html"
+
+bench: env ## measure everything and write docs/benchmarks.md; see benchmarks/README.md
 	"$(PYTHON)" -m benchmarks
+
+# For instance: make chaos CHAOS="--database postgresql --orders 5000 --seconds 600 --seed 7"
+chaos: env ## kill workers, databases and connections under 1,000 orders, on PostgreSQL and MariaDB
+	"$(PYTHON)" -m tests.chaos $(CHAOS)
+
+soak: env ## send 100,000 events through relayers that are killed again and again
+	"$(PYTHON)" -m benchmarks.soak
 
 clean: ## remove the environment and everything that tools left behind
 	rm -rf "$(VENV)" build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
