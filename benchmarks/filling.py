@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.cells import Cell
+from benchmarks.cells import Cell, Load
 from benchmarks.databases import Databases
 from benchmarks.measurement import CONTENDERS, Failure, complaint, measure, run, url_for
 
@@ -38,7 +39,9 @@ class Filled:
     async def _fill(self, cell: Cell, script: str, python: Path) -> str | Failure:
         """The contender's script warms up with one workflow and gets no other; the rest are its copies."""
         url = await self._databases.kept(cell.database)
-        one = await measure(cell, script, python=python, url=url, size=0)
+        steps, clients, *_ = cell.load.arguments
+        by_one_process = replace(cell, load=Load(cell.load.name, (steps, clients)))
+        one = await measure(by_one_process, script, python=python, url=url, size=0)
         if isinstance(one, Failure):
             return one
         copies = cell.load.finished - 1
