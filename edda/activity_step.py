@@ -113,7 +113,8 @@ class ActivityStep:
             run.check_fits()  # a call that is wrong is never recorded: each replay makes it again
         self._attempts = Attempts(run, self.step_id, durable=unit is None)
         hooks = run.services.hooks
-        await hooks.call("on_activity_start", run.instance_id, self.step_id, self.name, False)
+        if hooks.observer is not None:
+            await hooks.call("on_activity_start", run.instance_id, self.step_id, self.name, False)
         await self._attempts.resume()
         while (ending := await self._try_once(run)) is None:
             continue
@@ -122,8 +123,9 @@ class ActivityStep:
         if ending.error is not None:
             await _after_commit(functools.partial(self._report_failure, run, ending.error))
             raise ending.error
-        arguments = (run.instance_id, self.step_id, self.name, ending.value, False)
-        await _after_commit(functools.partial(hooks.call, "on_activity_complete", *arguments))
+        if hooks.observer is not None:
+            arguments = (run.instance_id, self.step_id, self.name, ending.value, False)
+            await _after_commit(functools.partial(hooks.call, "on_activity_complete", *arguments))
         return ending.value
 
     async def _try_once(self, run: Run) -> _Ending | None:
