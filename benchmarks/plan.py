@@ -38,6 +38,8 @@ class Workload:
     """So many rounds make a result: fewer where each of them has its own many samples, and takes minutes."""
     peer_runs: int = 1
     """The peers take minutes for what others do in seconds, so they are in the first rounds only."""
+    once: Collection[Load] = ()
+    """Loads of the first round only: one run of them has hundreds or thousands of samples."""
 
     @property
     def loads(self) -> list[Load]:
@@ -86,8 +88,13 @@ class Plan:
         """Every run of every cell, a round at a time, so that all see the same phases of the machine."""
         for run in range(1, self.runs + 1):
             for cell in self.cells():
-                if run <= self.workload.peer_runs or cell.contender not in PEERS:
+                if run <= self._most_runs(cell):
                     yield run, cell
+
+    def _most_runs(self, cell: Cell) -> int:
+        if cell.load in self.workload.once:
+            return 1
+        return self.workload.peer_runs if cell.contender in PEERS else self.runs
 
     def size_of(self, cell: Cell) -> int:
         """How many items a run of this cell has."""

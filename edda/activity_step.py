@@ -78,7 +78,6 @@ class ActivityStep:
         """Return the recorded result, or raise the recorded error."""
         hooks = run.services.hooks
         fields = self._fields_of(record)
-        name = (run.instance_id, self.step_id, self.name)
         check_arguments(
             run,
             self.step_id,
@@ -87,14 +86,11 @@ class ActivityStep:
             args=self._args,
             kwargs=self._kwargs,
         )
-        if hooks.observer is not None:
-            await hooks.call("on_activity_start", *name, True)
+        await hooks.call("on_activity_start", run.instance_id, self.step_id, self.name, True)
         if record.event_type is EventType.ACTIVITY_COMPLETED:
-            if KEY in fields:
-                self._hold_functions(run, fields[KEY])
+            self._hold_functions(run, fields.get(KEY, ()))
             value = self._codec.result.load(Encoded(fields["result"], fields.get("types")))
-            if hooks.observer is not None:
-                await hooks.call("on_activity_complete", *name, value, True)
+            await hooks.call("on_activity_complete", run.instance_id, self.step_id, self.name, value, True)
             return value
         error = load_error(fields["exception"])
         await self._report_failure(run, error)
@@ -113,8 +109,7 @@ class ActivityStep:
             run.check_fits()  # a call that is wrong is never recorded: each replay makes it again
         self._attempts = Attempts(run, self.step_id, durable=unit is None)
         hooks = run.services.hooks
-        if hooks.observer is not None:
-            await hooks.call("on_activity_start", run.instance_id, self.step_id, self.name, False)
+        await hooks.call("on_activity_start", run.instance_id, self.step_id, self.name, False)
         await self._attempts.resume()
         while (ending := await self._try_once(run)) is None:
             continue
@@ -123,9 +118,8 @@ class ActivityStep:
         if ending.error is not None:
             await _after_commit(functools.partial(self._report_failure, run, ending.error))
             raise ending.error
-        if hooks.observer is not None:
-            arguments = (run.instance_id, self.step_id, self.name, ending.value, False)
-            await _after_commit(functools.partial(hooks.call, "on_activity_complete", *arguments))
+        arguments = (run.instance_id, self.step_id, self.name, ending.value, False)
+        await _after_commit(functools.partial(hooks.call, "on_activity_complete", *arguments))
         return ending.value
 
     async def _try_once(self, run: Run) -> _Ending | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from edda.exceptions import (
 )
 from edda.hooks import stop_observing
 from edda.run import Run
+from edda.storage.message_writes import MessageTaken
 from edda.storage.records import HistoryRecord
 from edda.storage.writes import NewWait, Verdict, WaitsRegistered
 from edda.types import JSONObject, JSONValue, Status
@@ -118,6 +119,8 @@ class Execution:
         run.turnstile.when_idle = _driver_of(run)
         self.context = WorkflowContext.of_run(run, workflow.codec if ending is None else None)
         self.regaining: asyncio.Task[None] | None = None
+        self.undecided: asyncio.Future[None] | None = None
+        """Done when it is known whether the run, which has given up its lease, has one all the same."""
         self.driver: asyncio.Task[Any] | None = None
         variables = contextvars.copy_context()
         variables.run(current_context.set, self.context)
@@ -259,6 +262,32 @@ class Execution:
         )
         problem.__cause__ = error
         return problem
+
+    def doubt(self) -> None:
+        """From here on until :meth:`decide` nobody knows whether the run is going to have a lease."""
+        self.undecided = asyncio.get_running_loop().create_future()
+
+    def decide(self) -> None:
+        """It is known now."""
+        undecided, self.undecided = self.undecided, None
+        if undecided is not None:
+            undecided.set_result(None)
+
+    @contextlib.contextmanager
+    def in_doubt(self) -> Iterator[None]:
+        """Both around a block."""
+        self.doubt()
+        try:
+            yield
+        finally:
+            self.decide()
+
+    def only_message(self) -> MessageTaken | None:
+        """The write that takes the message for which alone the run waits; None if it waits for more."""
+        run = self.run
+        if self.ending is not None or run.ended or run.cancelled:
+            return None
+        return run.waits.only_message()
 
     def look_for_messages(self, channels: AbstractSet[str]) -> None:
         """Messages were published on these channels: what waits for them looks again.

@@ -19,8 +19,7 @@ class InFlight:
 
     async def __aenter__(self) -> None:
         run = self._run
-        if run.ended:
-            await run.check()
+        await run.check()
         run.in_flight += 1
         try:
             if not run.leased and run.regain_lease is not None:

@@ -19,9 +19,12 @@ from edda.creation import AnyWorkflow, Creation, EngineOptions
 from edda.exceptions import LockLostError, LockNotAcquiredError, ShuttingDownError
 from edda.execution import Ending, Execution, Outcome, Stopped
 from edda.leases import HeldLeases
+from edda.places import Places
+from edda.regaining import take_lease_again
 from edda.residents import Residents
+from edda.resuming import Resuming
 from edda.run import Run, Services
-from edda.settlement import RollbackDue, Settled, Settlement, Successor
+from edda.settlement import Ended, GoesOn, RollbackDue, Settlement, Successor
 from edda.starting import Starting, raise_error
 from edda.storage.records import ClaimedInstance, Lease
 from edda.storage.writes import InstanceClaimed, NewInstance, NotClaimable, Parked
@@ -44,6 +47,7 @@ class ReplayEngine:
         *,
         wake_in: Callable[[float], None],
         own_workflows: Sequence[AnyWorkflow] = (),
+        places: Places | None = None,
     ) -> None:
         self._services = services
         self._storage = services.storage
@@ -57,6 +61,14 @@ class ReplayEngine:
         self._cancellation = Cancellation(services, options, self)
         self._starting = Starting(
             services, self.creation, spawn=self.spawn, run_new=self.run_new, run_claimed=self.run_claimed
+        )
+        self.resuming = Resuming(
+            services.storage,
+            self._residents,
+            places=places or Places(0),
+            lease_seconds=options.lease_seconds,
+            engine=self,
+            wake_in=wake_in,
         )
         self._running: dict[str, Execution] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -143,7 +155,7 @@ class ReplayEngine:
             raise ValueError(f"Cannot resume {record.status} workflow {instance_id}")
         if self._draining:
             raise ShuttingDownError(instance_id)
-        answer = await self._claim(instance_id)
+        answer = await self.claim(instance_id)
         if isinstance(answer, NotClaimable):
             raise LockNotAcquiredError(instance_id)
         task = self.spawn(self.run_claimed(answer))
@@ -192,7 +204,8 @@ class ReplayEngine:
         """The execution of this instance that is being driven now."""
         return self._running.get(instance_id)
 
-    async def _claim(self, instance_id: str, *, token: int | None = None) -> ClaimedInstance | NotClaimable:
+    async def claim(self, instance_id: str, *, token: int | None = None) -> ClaimedInstance | NotClaimable:
+        """Lease this instance, with a ``token`` only while that is the last one."""
         return await self._storage.submit(
             InstanceClaimed(self._services.worker_id, instance_id, self._options.lease_seconds, token)
         )
@@ -210,7 +223,7 @@ class ReplayEngine:
         with self.leases.loading(claimed.lease) as loading:
             if claimed.cancelled or claimed.status is Status.COMPENSATING:
                 if (resident := self._residents.take(claimed.lease.instance_id)) is not None:
-                    self._dismiss(resident)
+                    self.dismiss(resident)
                 return await self._unwinding.take_over(claimed)
             try:
                 execution = await self._wake_resident(claimed) or await self._replay(claimed)
@@ -224,17 +237,18 @@ class ReplayEngine:
         if execution is None:
             return None
         if execution.run.stopped or execution.run.lease.token + 1 != claimed.lease.token:
-            self._dismiss(execution)
+            self.dismiss(execution)
             return None
         execution.run.take_lease(claimed.lease)
         try:
-            await self._load_waits(execution.run)
+            await self.load_waits(execution.run)
         except Exception:  # whatever it is, nobody else drives it any more
-            self._dismiss(execution)
+            self.dismiss(execution)
             raise
         return execution
 
-    async def _load_waits(self, run: Run) -> None:
+    async def load_waits(self, run: Run) -> None:
+        """Learn which waits of a run that was parked are over, as far as the database knows."""
         if run.waits.may_be_due:
             run.waits.note_registered(await self._storage.load_waits(run.instance_id))
         run.waits.look_again()
@@ -286,15 +300,14 @@ class ReplayEngine:
             )
             settled = await self._drive_one(execution, attempts=attempts)
         if isinstance(settled, RollbackDue):
-            self._dismiss(execution)  # a body that was about to park is still there
+            self.dismiss(execution)  # a body that was about to park is still there
             return await self._unwinding.go_on(execution.run, settled, attempts=attempts)
         return settled
 
-    async def _drive_one(self, execution: Execution, *, attempts: int) -> Settled:
+    async def _drive_one(self, execution: Execution, *, attempts: int) -> Ended:
         run = execution.run
         execution.driver = asyncio.current_task()
         self._running[run.instance_id] = execution
-        self.leases.hold(run)
         if self._draining:
             run.stop(ShuttingDownError(run.instance_id))
         try:
@@ -304,35 +317,45 @@ class ReplayEngine:
             if self._running.get(run.instance_id) is execution:
                 del self._running[run.instance_id]
         if isinstance(settled, Parked):
-            self._keep(execution, settled)
+            self.keep(execution)
+            if settled.due_in is not None:
+                self._wake_in(settled.due_in)
         elif isinstance(settled, Stopped):  # a body that was about to park is still there
             run.stop(settled.reason)
-            self._dismiss(execution)
+            self.dismiss(execution)
         return settled
 
-    async def _until_settled(self, execution: Execution, attempts: int) -> Settled:
+    async def _until_settled(self, execution: Execution, attempts: int) -> Ended:
         run = execution.run
         try:
-            outcome = await execution.until_settled()
-            # What is being handed back is not to be renewed: that would look like a loss.
-            self.leases.drop(run)
-            return await self._settlement.settle(execution, outcome, attempts=attempts)
+            while True:
+                self.leases.hold(run)
+                outcome = await execution.until_settled()
+                # What is being handed back is not to be renewed: that would look like a loss.
+                self.leases.drop(run)
+                settled = await self._settle(execution, outcome, attempts)
+                if not isinstance(settled, GoesOn):
+                    return settled
         except Exception as error:  # a defect of ours: another run may be spared it
             logger.exception("Error of edda in %s", run.instance_id, extra={"instance_id": run.instance_id})
             self.leases.drop(run)
             run.stop(error)
             return await self.set_aside(run.lease, error, attempts, run.chain_id)
 
-    def _keep(self, execution: Execution, parked: Parked) -> None:
-        if self._draining:
-            self._dismiss(execution)
-            return
-        for surplus in self._residents.keep(execution):
-            self._dismiss(surplus)
-        if parked.due_in is not None:
-            self._wake_in(parked.due_in)
+    async def _settle(self, execution: Execution, outcome: Outcome, attempts: int) -> Ended | GoesOn:
+        with execution.in_doubt():
+            return await self._settlement.settle(execution, outcome, attempts=attempts)
 
-    def _dismiss(self, execution: Execution) -> None:
+    def keep(self, execution: Execution) -> None:
+        """Keep a parked execution in memory."""
+        if self._draining:
+            self.dismiss(execution)
+            return
+        waiting = execution.only_message()
+        for surplus in self._residents.keep(execution, None if waiting is None else waiting.channel):
+            self.dismiss(surplus)
+
+    def dismiss(self, execution: Execution) -> None:
         """End a resident execution that another run replaces."""
         execution.run.stop(LockLostError(execution.run.instance_id))
         self.spawn(execution.end())
@@ -340,7 +363,7 @@ class ReplayEngine:
     async def _regain(self, execution: Execution) -> None:
         """Take the lease again for a parked body that moved on by itself."""
         if execution.regaining is None or execution.regaining.done():
-            execution.regaining = self.spawn(self._take_lease_again(execution))
+            execution.regaining = self.spawn(take_lease_again(execution, self._residents, self))
         # Shielded: an operation that is cancelled must not leave a lease that nobody drives.
         await asyncio.shield(execution.regaining)
 
@@ -350,29 +373,6 @@ class ReplayEngine:
         if not run.leased and not run.ended:
             self.spawn(self._regain(execution))
 
-    async def _take_lease_again(self, execution: Execution) -> None:
-        run = execution.run
-        if execution.driver is not None:
-            await asyncio.wait({execution.driver})
-        if run.leased or run.ended:
-            return
-        self._residents.take(run.instance_id)  # from here on nobody else wakes it, or has it make room
-        asked_at = monotonic()
-        try:
-            answer = await self._claim(run.instance_id, token=run.lease.token)
-            if isinstance(answer, NotClaimable):
-                self._dismiss(execution)
-                return
-            run.take_lease(answer.lease)
-            run.trust_lease_from(asked_at)
-            await self._load_waits(run)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the run needs a driver or an end
-            run.stop(error)
-        if run.has_lease():
-            self.spawn(self.drive(execution))
-        else:
-            self._dismiss(execution)
-
     async def drain(self, timeout: float) -> None:
         """Refuse new work, let runs reach their next step, hand back every lease.
 
@@ -381,7 +381,7 @@ class ReplayEngine:
         self._draining = True
         self.creation.closed = True
         for execution in self._residents.take_all():
-            self._dismiss(execution)
+            self.dismiss(execution)
         for execution in list(self._running.values()):
             execution.run.stop(ShuttingDownError(execution.run.instance_id))
         await self._until_idle(timeout)

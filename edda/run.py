@@ -22,8 +22,6 @@ from edda.commit_order import CommitOrder
 from edda.exceptions import (
     LockLostError,
     NonDeterminismError,
-    StorageError,
-    TransactionLostError,
     WorkflowSuspended,
 )
 from edda.hooks import HookDispatcher
@@ -32,6 +30,7 @@ from edda.local_functions import hold_functions
 from edda.refusal import Refusals
 from edda.registrations import Change, Registrations
 from edda.retry import RetryPolicy
+from edda.storage.message_writes import MessageTaken, TakeAnswer
 from edda.storage.protocol import StorageProtocol
 from edda.storage.records import HistoryRecord, Lease, Subscription, WaitRecord, under_next_token
 from edda.storage.writes import (
@@ -43,11 +42,12 @@ from edda.storage.writes import (
     Write,
     under_lease,
 )
+from edda.storage_trouble import StoppingOnStorageErrors
 from edda.subscriptions import Subscriptions
 from edda.turnstile import Turnstile
 from edda.types import ALWAYS_RECORDED, EventType, JSONObject
 from edda.unit_of_work import UnitOfWork, current_unit
-from edda.waiting import Waits
+from edda.waiting import PendingWait, Waits
 
 A = TypeVar("A")
 
@@ -126,6 +126,10 @@ class Run:
     def give_up_lease(self) -> None:
         """The run is parked: operations that come now have to regain the lease first."""
         self.leased = False
+
+    def keep_lease(self) -> None:
+        """The run was about to park, and goes on instead."""
+        self.leased = True
 
     @property
     def stopped(self) -> bool:
@@ -312,9 +316,9 @@ class Run:
         self.journal.note_recorded(step)
         self.turnstile.keep_place(step.activity_id)
 
-    def stopping_on_storage_errors(self) -> _StoppingOnStorageErrors:
+    def stopping_on_storage_errors(self) -> StoppingOnStorageErrors:
         """Trouble of the database in this block ends the run; what contradicts the history does not enter."""
-        return _StoppingOnStorageErrors(self)
+        return StoppingOnStorageErrors(self)
 
     def _judge(
         self, step: StepRecorded, answer: Verdict | AlreadyRecorded, changes: Sequence[Change]
@@ -340,13 +344,22 @@ class Run:
 
         Says whether it is due. A wait that an earlier run registered keeps its due time.
         """
+        return (await self._wait(wait, None)).done.result()
+
+    async def wait_for_message(self, wait: NewWait, taking: MessageTaken) -> bool | TakeAnswer:
+        """As :meth:`wait`; the answer to this write instead when it was made meanwhile, lease or not."""
+        pending = await self._wait(wait, taking)
+        return pending.done.result() if pending.answer is None else pending.answer
+
+    async def _wait(self, wait: NewWait, taking: MessageTaken | None) -> PendingWait:
         await self.check()
         await self.check_cancelled()
-        pending = self.waits.begin(wait)
+        pending = self.waits.begin(wait, taking)
         self.in_flight -= 1
         self.changed.set()
         try:
-            return await pending.done
+            await pending.done
+            return pending
         except asyncio.CancelledError:
             if pending.registered:
                 self.waits.abandoned[wait.activity_id] = wait.channel
@@ -382,19 +395,3 @@ class Run:
     def only_waits(self) -> bool:
         """Whether at least one wait is open, none of them due, and nothing else is in flight."""
         return self.in_flight == 0 and self.waits.none_is_over and not self.turnstile.holds_any
-
-
-class _StoppingOnStorageErrors:
-    # A class, because every step goes through it: a generator costs several times as much.
-    __slots__ = ("_run",)
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def __enter__(self) -> None:
-        self._run.check_fits()
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, StorageError) and not isinstance(error, TransactionLostError):
-            self._run.stop(error)
-            raise self._run.signal() from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edda.clock import monotonic
@@ -63,7 +63,13 @@ class Successor:
     asked_at: float
 
 
-Settled = Outcome | ParkedUntil | RollbackDue | Successor
+@dataclass(frozen=True, slots=True)
+class GoesOn:
+    """A message was there when the run was about to park: it keeps its lease, and has the message."""
+
+
+Ended = Outcome | ParkedUntil | RollbackDue | Successor
+Settled = Ended | GoesOn
 
 
 class Settlement:
@@ -213,7 +219,9 @@ class Settlement:
         run = execution.run
         run.give_up_lease()
         waits = (*outcome.waits, *run.waits.silence_overdue())
-        write = RunParked(run.lease, outcome.status, outcome.current_activity_id, waits)
+        taking = execution.only_message()
+        message = None if taking is None else replace(taking, lease=run.lease)
+        write = RunParked(run.lease, outcome.status, outcome.current_activity_id, waits, message)
         run.waits.note_all_registered()
         if run.waits.abandoned:  # else they would make it due again and again
             channels = {channel for channel in run.waits.abandoned.values() if channel is not None}
@@ -225,6 +233,11 @@ class Settlement:
         answer = await self._storage.submit(write, within=run.lease_left())
         if isinstance(answer, Verdict):
             return _refused(run, answer)
+        if not isinstance(answer, ParkedUntil):
+            run.subscriptions.drained.clear()  # whoever published it may be about to publish the next
+            run.keep_lease()
+            run.waits.hand_over(outcome.current_activity_id, answer)
+            return GoesOn()
         run.waits.note_parked(answer.due_in)
         if answer.due_in == 0:  # a message may be there, and more behind it
             run.subscriptions.drained.clear()

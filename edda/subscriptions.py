@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 from edda.storage.protocol import ReaderPort
 from edda.storage.records import Subscription
+from edda.types import ChannelMode
 
 
 class Subscriptions:
@@ -25,9 +26,9 @@ class Subscriptions:
         self.subscriber = chain_id
         self._storage = storage
         self._instance_id = instance_id
-        self._channels = None if known is None else _names(known)
+        self._channels = None if known is None else _modes(known)
         # What an earlier run was subscribed to, in a branch that lost a race, this one may not come to.
-        self.used = chain_id != instance_id or self._channels != set()
+        self.used = chain_id != instance_id or self._channels != {}
         """Whether there may be any: the end of the instance is to remove them."""
         self.drained: set[str] = set()
         """Channels on which nothing was left when this run looked, as far as it has heard since."""
@@ -41,7 +42,7 @@ class Subscriptions:
         """The name under which a receiver finds the channel: its direct one, if it subscribed to that."""
         self.used = True
         if self._channels is None:
-            self._channels = _names(await self._storage.load_subscriptions(self.subscriber))
+            self._channels = _modes(await self._storage.load_subscriptions(self.subscriber))
         direct = self.direct_name(channel)
         return direct if direct in self._channels else self.own_name(channel)
 
@@ -54,19 +55,23 @@ class Subscriptions:
         short, colon, last = channel.rpartition(":")
         return self.direct_name(short) if colon and last == self._instance_id else channel
 
-    def added(self, channels: Collection[str]) -> None:
-        """These stored names are subscribed to now."""
+    def competes_for(self, channel: str) -> bool:
+        """Whether others may take what comes on this stored name, as far as is known."""
+        return (self._channels or {}).get(channel) is ChannelMode.COMPETING
+
+    def added(self, channels: Collection[str], mode: ChannelMode | None = None) -> None:
+        """These stored names are subscribed to now; without a ``mode`` in that in which they were."""
         self.used = True
         self.drained.difference_update(channels)
         if self._channels is not None:
-            self._channels.update(channels)
+            self._channels |= {name: mode or self._channels.get(name) for name in channels}
 
     def removed(self, channel: str) -> None:
         """This stored name is not subscribed to any more."""
         self.drained.discard(channel)
         if self._channels is not None:
-            self._channels.discard(channel)
+            self._channels.pop(channel, None)
 
 
-def _names(subscriptions: Iterable[Subscription]) -> set[str]:
-    return {subscription.channel for subscription in subscriptions}
+def _modes(subscriptions: Iterable[Subscription]) -> dict[str, ChannelMode | None]:
+    return {subscription.channel: subscription.mode for subscription in subscriptions}

@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from edda.clock import monotonic
+from edda.storage.message_writes import MessageTaken, TakeAnswer
 from edda.storage.records import WaitRecord
 from edda.storage.writes import NewWait
 from edda.types import WaitKind
@@ -23,7 +24,8 @@ class PendingWait:
 
     ``done`` says whether the time has come; otherwise a message may be there. A ``held``
     one keeps its own time, whatever row there is for the same step. A ``sheltered`` one
-    goes on although the instance is cancelled.
+    goes on although the instance is cancelled. ``taking`` is the write that takes the message it
+    waits for, and its ``answer`` is there when somebody else has made that write.
     """
 
     wait: NewWait
@@ -32,6 +34,8 @@ class PendingWait:
     due: float | None = None
     held: bool = False
     sheltered: bool = False
+    taking: MessageTaken | None = None
+    answer: TakeAnswer | None = None
 
     @property
     def is_over(self) -> bool:
@@ -75,12 +79,12 @@ class Waits:
 
     # -- what the body has reached ------------------------------------------------------
 
-    def begin(self, wait: NewWait) -> PendingWait:
+    def begin(self, wait: NewWait, taking: MessageTaken | None = None) -> PendingWait:
         """The body has reached this wait; one that an earlier run registered keeps its due time."""
         known = self._open.pop(wait.activity_id, None)
         done = asyncio.get_running_loop().create_future()
         due = None if known is None else known.due
-        pending = PendingWait(wait, known is not None, done, due)
+        pending = PendingWait(wait, known is not None, done, due, taking=taking)
         self.pending[wait.activity_id] = pending
         return pending
 
@@ -178,6 +182,20 @@ class Waits:
             for pending in self.pending.values()
             if pending.wait.channel is not None and not pending.is_over
         }
+
+    def only_message(self) -> MessageTaken | None:
+        """The write that takes the message for which alone the run waits; None if it waits for more."""
+        if len(self.pending) != 1 or self.abandoned:
+            return None
+        (pending,) = self.pending.values()
+        return None if pending.is_over else pending.taking
+
+    def hand_over(self, step_id: str, answer: TakeAnswer) -> None:
+        """The message that this step waits for was taken for it; a step that was given up leaves it."""
+        pending = self.pending.get(step_id)
+        if pending is not None and not pending.done.done():
+            pending.answer = answer
+            pending.done.set_result(False)
 
     @property
     def none_is_over(self) -> bool:

@@ -19,6 +19,7 @@ from edda.loops.leases import LeaseLoop
 from edda.loops.polling import PollPause
 from edda.loops.retention import RetentionLoop
 from edda.outbox.relayer import OutboxRelayer
+from edda.places import Places
 from edda.replay import ReplayEngine
 from edda.retry import DEFAULT_RETRY_POLICY
 from edda.run import Services
@@ -64,6 +65,7 @@ class Worker:
             strict_replay=strict_replay,
             max_payload_bytes=max_payload_bytes,
         )
+        places = Places(concurrency, when_free=lambda: self._wake_in(0.0))
         self.engine = ReplayEngine(
             services,
             EngineOptions(
@@ -71,6 +73,7 @@ class Worker:
             ),
             wake_in=self._wake_in,
             own_workflows=[handlers.workflow],
+            places=places,
         )
         self.ingest = Ingest(
             storage=storage,
@@ -87,7 +90,7 @@ class Worker:
             worker_id=worker_id,
             lease_seconds=settings.lease_seconds,
             batch=batch_size(settings.max_workflows_per_batch),
-            concurrency=concurrency,
+            places=places,
             poll_pause=PollPause(told_interval=settings.told_poll_interval, news=storage),
         )
         self._leases = LeaseLoop(self.engine.leases, lease_seconds=settings.lease_seconds)
@@ -117,7 +120,7 @@ class Worker:
     def _hear(self, news: News) -> None:
         if news.everything and not self.leader.leads():  # it may be the leader that has resigned
             self.leader.wake()
-        if news.due:
+        if not self.engine.resuming.hear(news.woken) or news.due:
             self._due.wake()
         if news.cancelled:
             self._leases.wake()
@@ -137,6 +140,7 @@ class Worker:
             await self._storage.close()
             raise
         self._storage.listen(self._hear)
+        self._storage.accompany(self.engine.resuming.accompany)
         self._storage.listen_to_others()
         self._leases.start()
         self._due.start()
@@ -150,6 +154,7 @@ class Worker:
         await asyncio.gather(self._due.stop(), self.retention.stop(), self.leader.stop())
         await self.engine.drain(drain_seconds)
         self._storage.listen(None)
+        self._storage.accompany(None)
         # Nobody here watches the timers any more that no other worker may have seen yet.
         with contextlib.suppress(StorageError):
             await self._storage.alert_others()

@@ -43,3 +43,27 @@ def test_all_are_handed_over_at_the_end() -> None:
         residents.keep(each)
     assert residents.take_all() == both
     assert len(residents) == 0
+
+
+def test_those_who_wait_for_one_message_alone_are_found_by_its_channel() -> None:
+    residents = Residents(3)
+    one, two, timer = parked("one"), parked("two"), parked("timer")
+    residents.keep(one, "news")
+    residents.keep(two, "news")
+    residents.keep(timer)
+    assert residents.waiting("news") == [one, two]
+    assert residents.waiting("other") == []
+    assert [residents.waiting_alone(name) for name in ("one", "timer", "nobody")] == [one, None, None]
+    residents.take("one")
+    assert residents.waiting("news") == [two]
+    residents.take_all()
+    assert residents.waiting("news") == []
+
+
+def test_whoever_had_to_make_room_is_not_found_by_its_channel() -> None:
+    residents = Residents(1)
+    one, two = parked("one"), parked("two")
+    residents.keep(one, "news")
+    residents.keep(two, "news")
+    assert residents.waiting("news") == [two]
+    assert residents.waiting_alone("one") is None

@@ -67,9 +67,11 @@ class ReceiveStep:
             looks = True
             check_may_wait(run, self)
             seconds = None if deadline is None else max(0.0, deadline - monotonic())
-            is_over = await run.wait(
-                NewWait(self._step_id, WaitKind.MESSAGE, seconds=seconds, channel=stored)
-            )
+            wait = NewWait(self._step_id, WaitKind.MESSAGE, seconds=seconds, channel=stored)
+            ended = await run.wait_for_message(wait, self._write(run, stored, is_over=False))
+            if not isinstance(ended, bool):
+                return await self._outcome(run, stored, ended)
+            is_over = ended
 
     def _goes_to_sleep(self, run: Run, stored: str) -> bool:
         """Whether there is most likely nothing, and the run parks: the write that parks it looks, too."""

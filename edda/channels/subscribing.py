@@ -59,7 +59,7 @@ class _SubscribeStep:
                 error = ChannelModeConflictError(self._channel, existing.value, self._mode)
                 raise await recorded_error(run, self._step_id, EventType.CHANNEL_SUBSCRIBED, fields, error)
             case _:
-                names.added([stored])
+                names.added([stored], mode)
                 run.note_recorded(step)
 
 

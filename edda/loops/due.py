@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from edda.loops.base import Loop
 from edda.loops.batch_size import BatchSize
+from edda.places import Places
 from edda.replay import ReplayEngine
 from edda.storage.protocol import StorageProtocol
 from edda.storage.writes import InstancesClaimed
@@ -27,7 +28,7 @@ class DueLoop(Loop):
         worker_id: str,
         lease_seconds: float,
         batch: BatchSize,
-        concurrency: int,
+        places: Places,
         poll_pause: Callable[[], float],
     ) -> None:
         super().__init__()
@@ -36,10 +37,8 @@ class DueLoop(Loop):
         self._worker_id = worker_id
         self._lease_seconds = lease_seconds
         self._batch = batch
-        self._concurrency = concurrency
+        self._places = places
         self._poll_pause = poll_pause
-        self._claimed = 0
-        self._there_is_more = False
         self._in_vain = 0
 
     async def round(self) -> float:
@@ -50,25 +49,27 @@ class DueLoop(Loop):
         """
         names = tuple(self._engine.workflow_names())
         poll = self._poll_pause()
-        if not self._there_is_more:
+        if not self._places.is_awaited:
             due_in = await self._storage.seconds_until_due(names)
             if due_in is None:
                 return poll
             if due_in > 0:
                 return min(poll, due_in)
-        free = self._concurrency - self._claimed
-        if free <= 0:  # a run that ends wakes the loop again
+        free = self._places.free
+        if not free:  # a run that ends wakes the loop again
+            self._places.is_awaited = True
             return poll
         limits = self._limits(free)
+        self._places.is_awaited = True
         counts = await asyncio.gather(*(self._claim(names, limit) for limit in limits))
-        self._there_is_more = counts == limits
+        self._places.is_awaited = counts == limits
         # What is due and cannot be had is locked, by another worker that claims or for longer.
         self._in_vain = 0 if any(counts) else self._in_vain + 1
-        return 0.0 if self._there_is_more else min(poll, _NEXT_LOOK * 2.0 ** min(self._in_vain, 16))
+        return 0.0 if self._places.is_awaited else min(poll, _NEXT_LOOK * 2.0 ** min(self._in_vain, 16))
 
     def _limits(self, free: int) -> list[int]:
         batch = self._batch()
-        if not self._there_is_more or batch >= free:
+        if not self._places.is_awaited or batch >= free:
             return [min(batch, free)]
         return [batch] * (free // batch)
 
@@ -77,12 +78,6 @@ class DueLoop(Loop):
             InstancesClaimed(self._worker_id, names, limit, self._lease_seconds)
         )
         for instance in claimed:
-            self._claimed += 1
-            self._engine.spawn(self._engine.run_claimed(instance)).add_done_callback(self._run_ended)
+            self._places.take()
+            self._engine.spawn(self._engine.run_claimed(instance)).add_done_callback(self._places.give_back)
         return len(claimed)
-
-    def _run_ended(self, _: object) -> None:
-        was_full = self._claimed >= self._concurrency
-        self._claimed -= 1
-        if was_full:
-            self.wake()

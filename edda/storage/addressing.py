@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, select
 
 from edda.storage.dialects.base import Dialect
-from edda.storage.message_writes import MessagePublished, MessageTaken, Subscribed, Unsubscribed
+from edda.storage.message_writes import MessagePublished, MessageTaken, RunResumed, Subscribed, Unsubscribed
 from edda.storage.models import workflow_instances
 from edda.storage.writes import NewWait, RunParked, WaitsEnded, WaitsRegistered, Write
 
@@ -80,6 +80,8 @@ def _mentioned(write: Write[Any]) -> Iterator[str]:
             owner = owner_of(write.channel)
             if owner is not None and owner != write.subscriber:
                 yield owner
+        case RunResumed(message=message):
+            yield from _mentioned(message)
         case RunParked(waits=waits) | WaitsRegistered(waits=waits):
             yield from (owner for wait in waits if wait.channel and (owner := owner_of(wait.channel)))
         case WaitsEnded(channels=channels):
@@ -96,12 +98,25 @@ def _resolve(write: Write[Any], chains: Chains) -> Write[Any]:
             return replace(write, channel=stored_name(write.channel, chains), target=known)
         case Subscribed() | Unsubscribed() | MessageTaken() if chains:
             return replace(write, channel=stored_name(write.channel, chains))
-        case RunParked() | WaitsRegistered() if chains:
-            return replace(write, waits=tuple(_resolve_wait(wait, chains) for wait in write.waits))
-        case WaitsEnded() if chains:
-            return replace(write, channels=tuple(stored_name(name, chains) for name in write.channels))
+        case RunParked() | RunResumed() | WaitsRegistered() | WaitsEnded() if chains:
+            return _resolve_waiting(write, chains)
     return write
 
 
-def _resolve_wait(wait: NewWait, chains: Chains) -> NewWait:
-    return wait if wait.channel is None else replace(wait, channel=stored_name(wait.channel, chains))
+def _resolve_waiting(write: Any, chains: Chains) -> Write[Any]:
+    changes: dict[str, Any] = {}
+    if (message := getattr(write, "message", None)) is not None:
+        changes["message"] = _resolve(message, chains)
+    if isinstance(write, WaitsEnded):
+        changes["channels"] = tuple(stored_name(name, chains) for name in write.channels)
+    elif not isinstance(write, RunResumed):
+        changes["waits"] = _resolve_waits(write.waits, chains)
+    resolved: Write[Any] = replace(write, **changes)
+    return resolved
+
+
+def _resolve_waits(waits: Sequence[NewWait], chains: Chains) -> tuple[NewWait, ...]:
+    return tuple(
+        wait if wait.channel is None else replace(wait, channel=stored_name(wait.channel, chains))
+        for wait in waits
+    )

@@ -15,7 +15,8 @@ from edda.storage.writes import Announced
 
 # PostgreSQL takes less than 8000 bytes.
 LONGEST_PAYLOAD = 7900
-_SENDER, _TRUE, _CHANNELS = "from", "news", "channels"
+_DUE = "due"
+_SENDER, _TRUE, _CHANNELS, _WOKEN = "from", "news", "channels", "woken"
 
 
 def announce(
@@ -36,7 +37,12 @@ def encode(sender: str, news: News) -> str:
 
 
 def _encode(sender: str, news: News) -> str:
-    content: dict[str, Any] = {_SENDER: sender, _TRUE: [flag for flag in FLAGS if getattr(news, flag)]}
+    said = [flag for flag in FLAGS if getattr(news, flag)]
+    content: dict[str, Any] = {_SENDER: sender, _TRUE: said}
+    if news.woken and not news.due:
+        # To those who know nothing of this, and to those who have none of them, something is due.
+        content[_WOKEN] = sorted(news.woken)
+        said.append(_DUE)
     if news.channels:
         content[_CHANNELS] = sorted(news.channels)
     # In ASCII, which every encoding of a database has.
@@ -51,8 +57,10 @@ def decode(payload: str) -> tuple[str, News] | None:
         return None
     if not isinstance(content, Mapping) or not isinstance(sender := content.get(_SENDER), str):
         return None
-    said, channels = _texts(content.get(_TRUE)), _texts(content.get(_CHANNELS))
-    return sender, News(**{flag: flag in said for flag in FLAGS}, channels=channels)
+    said, channels, woken = (_texts(content.get(key)) for key in (_TRUE, _CHANNELS, _WOKEN))
+    if woken:
+        said.discard(_DUE)
+    return sender, News(**{flag: flag in said for flag in FLAGS}, channels=channels, woken=woken)
 
 
 def _texts(value: object) -> set[str]:

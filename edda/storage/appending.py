@@ -9,6 +9,7 @@ from functools import cache
 
 from sqlalchemy import Connection, or_
 
+from edda.exceptions import LockNotAcquiredError, StorageError
 from edda.storage import history, leases
 from edda.storage.columns import LongText
 from edda.storage.dialects.base import Attempt, Dialect, Guard, RowsStatement
@@ -71,3 +72,16 @@ def _insert(dialect: Dialect) -> RowsStatement:
         guard=Guard(workflow_instances, (table.instance_id == incoming["instance_id"], is_free)),
     )
     return RowsStatement(statement, incoming)
+
+
+def check_appended(row: RowAppended, answer: Appended) -> None:
+    """Raise what the answer means to the caller."""
+    match answer:
+        case Appended.LEASED:
+            raise LockNotAcquiredError(row.instance_id)
+        case Appended.UNKNOWN_INSTANCE:
+            raise StorageError(f"Unknown instance {row.instance_id}")
+        case Appended.RECORDED_ALREADY:
+            raise StorageError(
+                f"Activity {row.activity_id} is already recorded for instance {row.instance_id}"
+            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -174,15 +174,16 @@ def apply(
     _run(_AFTER_STEPS, groups, connection, dialect, attempt)
     exchange = _exchange(groups, connection, dialect, attempt)
     _run(_ENDS, groups, connection, dialect, attempt)
-    woke = exchange is not None and _settle(groups, exchange)
+    woken = set() if exchange is None else _settle(groups, exchange)
     _run(_LAST, groups, connection, dialect, attempt)
-    return _applied(entries, effects, woke=woke)
+    return _applied(entries, effects, woken)
 
 
-def _applied(entries: Sequence[_Entry], effects: Sequence[_Entry], *, woke: bool) -> Applied:
+def _applied(entries: Sequence[_Entry], effects: Sequence[_Entry], woken: Collection[str]) -> Applied:
     turns = [_TURNS.get(type(entry.write), 0) for entry in entries]
     order = sorted(range(len(turns)), key=turns.__getitem__) if any(turns) else None
-    applied = Applied([entry.answer for entry in entries], News(due=woke), order)
+    applied = Applied([entry.answer for entry in entries], News(), order)
+    applied.news.note_woken(woken)
     everything = [*entries, *effects]
     applied.news.note((entry.write for entry in everything), (entry.answer for entry in everything))
     return applied
@@ -240,11 +241,21 @@ def _exchange(
     for kind, handler in delivery.HANDLERS.items():
         if ordered := groups.get(kind):
             _answer(ordered, handler(exchange, [entry.write for entry in ordered]))
+    _take_instead_of_parking(groups, exchange)
     return exchange
 
 
-def _settle(groups: dict[Kind, list[_Entry]], exchange: Exchange) -> bool:
-    """See to the channels of runs that have parked or ended; say if any instance was made due."""
+def _take_instead_of_parking(groups: dict[Kind, list[_Entry]], exchange: Exchange) -> None:
+    """Answer runs that find a message when they are about to park: only the others do."""
+    parking = groups.get(RunParked, [])
+    writes: list[Any] = [entry.write for entry in parking]
+    if any(write.message is not None for write in writes):
+        _answer(parking, delivery.take_instead(exchange, writes))
+        groups[RunParked] = [entry for entry in parking if entry.answer is None]
+
+
+def _settle(groups: dict[Kind, list[_Entry]], exchange: Exchange) -> set[str]:
+    """See to the channels of runs that have parked or ended; returns the instances made due."""
     entries = [
         entry
         for kind in _LEAVING

@@ -10,12 +10,21 @@ from sqlalchemy import Connection
 from edda.storage import channels, leases, messages, subscriptions
 from edda.storage.dialects.base import Attempt, Dialect
 from edda.storage.exchange import Exchange, readings
-from edda.storage.message_writes import MessagePublished, MessageTaken, Subscribed, Unsubscribed
+from edda.storage.message_writes import (
+    MessagePublished,
+    MessageTaken,
+    NoMessage,
+    RunResumed,
+    Subscribed,
+    Taken,
+    Unsubscribed,
+)
 from edda.storage.publishing import publish
 from edda.storage.subscribing import subscribe, unsubscribe
 from edda.storage.subscriptions import Subscriber
-from edda.storage.taking import needs_subscription, take
+from edda.storage.taking import needs_subscription, resume, take
 from edda.storage.writes import (
+    AlreadyRecorded,
     Parked,
     RollbackBegun,
     RunFinished,
@@ -34,6 +43,7 @@ HANDLERS: dict[type[Write[Any]], ChannelHandler] = {
     Unsubscribed: unsubscribe,
     MessagePublished: publish,
     MessageTaken: take,
+    RunResumed: resume,
 }
 
 
@@ -87,11 +97,15 @@ def _is_fenced(write: Write[Any], subscribers: Mapping[str, Subscriber], attempt
         case MessageTaken():
             subscriber = subscribers.get(write.lease.instance_id)
             return attempt is not Attempt.FIRST or needs_subscription(subscriber, write)
+        case RunParked(message=message):
+            return message is not None and attempt is not Attempt.FIRST
     return False
 
 
 def _channels_of(write: Write[Any], subscribers: Mapping[str, Subscriber]) -> Iterable[str]:
     """The channels to lock: where messages come, waits are about to sleep, or takers compete."""
+    if isinstance(write, RunResumed):
+        write = write.message
     match write:
         case MessagePublished(channel=channel) | Subscribed(channel=channel) | Unsubscribed(channel=channel):
             return (channel,)
@@ -108,10 +122,23 @@ def _channels_of(write: Write[Any], subscribers: Mapping[str, Subscriber]) -> It
 
 
 def _shared_by(
-    write: RunFinished | RunReleased | RollbackBegun | MessageTaken, subscribers: Mapping[str, Subscriber]
+    write: RunFinished | RunReleased | RollbackBegun | MessageTaken,
+    subscribers: Mapping[str, Subscriber],
 ) -> set[str]:
     subscriber = subscribers.get(write.lease.instance_id)
     return set() if subscriber is None else subscriber.competing()
+
+
+def take_instead(exchange: Exchange, writes: Sequence[RunParked]) -> list[Any]:
+    """What runs that are about to park find, so that they go on with it; None for those that park.
+
+    Their channels are locked: a message that is not there now comes after they have parked.
+    """
+    looking = [write for write in writes if write.message is not None]
+    answers = dict(zip(map(_instance_of, looking), take(exchange, [w.message for w in looking]), strict=True))
+    exchange.found_nothing |= {one for one, answer in answers.items() if isinstance(answer, NoMessage)}
+    found = {one: answer for one, answer in answers.items() if isinstance(answer, Taken | AlreadyRecorded)}
+    return [found.get(_instance_of(write)) if write.message is not None else None for write in writes]
 
 
 def settle(exchange: Exchange, writes: Sequence[Write[Any]], answers: Sequence[Any]) -> list[Any]:
@@ -155,6 +182,7 @@ def _called(exchange: Exchange, asleep: Sequence[tuple[RunParked, Subscriber]]) 
     wanted = [
         (write.lease.instance_id, reading)
         for write, subscriber in asleep
+        if write.lease.instance_id not in exchange.found_nothing
         for wait in write.waits
         if wait.channel is not None
         for reading in readings(subscriber, wait.channel)

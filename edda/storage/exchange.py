@@ -40,6 +40,8 @@ class Exchange:
     """Channels on which somebody may take what is there: messages came, or a competitor has gone."""
     woken: set[str] = field(default_factory=set)
     """Instances to be made due."""
+    found_nothing: set[str] = field(default_factory=set)
+    """Instances that are about to park, and have looked for a message under the locks of this batch."""
 
     def is_held(self, lease: Lease) -> bool:
         """Whether this lease, one of those that were looked up, is still the one."""
@@ -63,13 +65,13 @@ class Exchange:
         """Whether the subscribers of a locked channel share its messages."""
         return self.channels[channel].mode is ChannelMode.COMPETING
 
-    def close(self) -> bool:
-        """Store what became of the channels and make due whoever waits for what is there; say if any was."""
+    def close(self) -> set[str]:
+        """Store what became of the channels and make due whoever waits for what is there; returns them."""
         channels.save(self.connection, self.dialect, {name: self.channels[name] for name in self.changed})
         shared = {name for name in self.shared if self.is_competing(name)}
         if shared:
             self.woken |= waiters.competing(self.connection, self.dialect, shared)
-        return waiters.wake(self.connection, self.dialect, self.woken)
+        return self.woken if waiters.wake(self.connection, self.dialect, self.woken) else set()
 
 
 def readings(subscriber: Subscriber, channel: str) -> list[Reading]:

@@ -195,6 +195,36 @@ def grant(connection: Connection, dialect: Dialect, leases: Sequence[tuple[Lease
     dialect.run(connection, _grant(dialect), rows)
 
 
+def resume(connection: Connection, dialect: Dialect, leases: Sequence[Lease]) -> bool:
+    """Give these leases to runs that parked under the token before; say if all were as they parked."""
+    rows = sorted((*fence.key_of(lease), lease.seconds) for lease in leases)
+    return dialect.run(connection, _resume(dialect), rows) == len(rows)
+
+
+@cache
+def _resume(dialect: Dialect) -> RowsStatement:
+    incoming = dialect.incoming(**fence.COLUMNS, seconds=Seconds)
+    statement = (
+        update(workflow_instances)
+        .where(
+            _table.instance_id == incoming["instance_id"],
+            _table.lease_token == incoming["token"] - literal_column("1"),
+            _table.lease_owner.is_(null()),
+            _table.cancel_token.is_(null()),
+            _table.status == literal_column(f"'{Status.WAITING_FOR_MESSAGE}'"),
+        )
+        .values(
+            status=literal_column(f"'{Status.RUNNING}'"),
+            lease_owner=incoming["owner"],
+            lease_token=incoming["token"],
+            leased_at=dialect.now(),
+            due_at=dialect.after(incoming["seconds"]),
+            updated_at=dialect.now(),
+        )
+    )
+    return RowsStatement(statement, incoming)
+
+
 def takeover_delay(attempts: int) -> float:
     """Seconds by which a lease grows at most when the runs before it died, so many of them in a row.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum, auto
+from typing import Any, Self
 
 from edda.storage.records import Lease
-from edda.storage.writes import AlreadyRecorded, Verdict, Write
+from edda.storage.writes import AlreadyRecorded, EventsAccepted, StepRecorded, Verdict, Write
 from edda.types import ChannelMode
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -114,6 +116,33 @@ class MessageTaken(Write[TakeAnswer]):
 
 
 @dataclass(frozen=True, slots=True)
+class RunResumed(Write[TakeAnswer]):
+    """A parked run goes on with a message if one is there that it may take: lease and message, or neither.
+
+    The lease of ``message`` has the token after that with which the run parked. Answered with
+    ``LEASE_LOST`` when the instance is not as it was when it parked, whatever has become of it.
+    ``granted`` is what an attempt was answered whose commit went unanswered.
+    """
+
+    message: MessageTaken
+    granted: Taken | None = None
+
+    @property
+    def lease(self) -> Lease:
+        """The lease under which the run is to go on."""
+        return self.message.lease
+
+    @property
+    def channel(self) -> str:
+        """The channel that it waits on, as it is stored."""
+        return self.message.channel
+
+    def unanswered(self, answer: object) -> Self:
+        """With what may be taken already."""
+        return replace(self, granted=answer) if isinstance(answer, Taken) else self
+
+
+@dataclass(frozen=True, slots=True)
 class Swept:
     """How many rows were removed, and the write that goes on behind them; None at the end."""
 
@@ -140,3 +169,14 @@ class ChannelsPurged(Write[Swept]):
 
     limit: int
     after: str = ""
+
+
+def published_by(write: Write[Any]) -> Iterator[MessagePublished]:
+    """The messages that come with this write, unless they or it turn out to be known."""
+    match write:
+        case MessagePublished():
+            yield write
+        case StepRecorded(effects=effects) if effects:
+            yield from (effect for effect in effects if isinstance(effect, MessagePublished))
+        case EventsAccepted(events=events):
+            yield from (event.message for event in events if isinstance(event.message, MessagePublished))

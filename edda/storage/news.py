@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -19,6 +19,9 @@ from edda.storage.writes import (
 )
 from edda.storage.writes_outbox import OutboxEventAdded, OutboxRequeued
 
+# Of more instances than these nobody is told one by one: workers look for what is due.
+_MOST_NAMED = 16
+
 
 @dataclass(slots=True)
 class News:
@@ -34,14 +37,24 @@ class News:
     """Channels to which messages were published."""
     outbox: bool = False
     """There are new events in the outbox."""
+    woken: set[str] = field(default_factory=set)
+    """Instances that are due now because of messages; ``due`` does not count them."""
+
+    def note_woken(self, instance_ids: Collection[str]) -> None:
+        """Messages made these instances due."""
+        if len(instance_ids) <= _MOST_NAMED:
+            self.woken |= set(instance_ids)
+        else:
+            self.due = True
 
     def __bool__(self) -> bool:
-        return self.due or self.cancelled or self.everything or self.outbox or bool(self.channels)
+        some = self.due or self.cancelled or self.everything or self.outbox
+        return some or bool(self.channels) or bool(self.woken)
 
     @classmethod
     def of_everything(cls) -> News:
         """For those who could not hear for a while: they look at all there is."""
-        return cls(**dict.fromkeys(FLAGS, True), channels=set())
+        return cls(**dict.fromkeys(FLAGS, True), channels=set(), woken=set())
 
     def note(self, writes: Iterable[Write[Any]], answers: Iterable[Any]) -> None:
         """Add what these writes, answered like this, made known."""
@@ -69,3 +82,5 @@ FLAGS = tuple(each.name for each in fields(News) if each.default is False)
 """What is either news or not."""
 
 Listener = Callable[[News], None]
+Companion = Callable[[Write[Any]], None]
+"""Hears of writes before they are committed."""

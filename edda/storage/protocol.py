@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession as AsyncSession
 from sqlalchemy.orm import Session as Session
 
 from edda.searching import Search
-from edda.storage.news import Listener
+from edda.storage.news import Companion, Listener
 from edda.storage.records import HistoryRecord, InstanceRecord, StoredRun, Subscription, WaitRecord
 from edda.storage.writes import Write
 from edda.types import JSONObject, JSONValue
@@ -203,7 +203,20 @@ class TransactionsPort(Protocol):
         ...
 
 
-class StorageProtocol(TransactionsPort, NewsPort, WriterPort, ReaderPort, InspectionPort, Protocol):
+class CompanionPort(Protocol):
+    """What is told of writes before they are committed."""
+
+    def accompany(self, companion: Companion | None) -> None:
+        """Have this function called with each write, just before it is submitted; None: nobody.
+
+        What a task that it makes submits at once shares the commit of that write.
+        """
+        ...
+
+
+class StorageProtocol(
+    CompanionPort, TransactionsPort, NewsPort, WriterPort, ReaderPort, InspectionPort, Protocol
+):
     """All ports together, with the life cycle."""
 
     async def open(self, *, migrate: bool) -> None:

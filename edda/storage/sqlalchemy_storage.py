@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from edda.clock import monotonic
-from edda.exceptions import LockNotAcquiredError, StorageError, StorageUnavailableError
+from edda.exceptions import StorageError, StorageUnavailableError
 from edda.ids import fraction, new_key
 from edda.searching import Place, Search
 from edda.storage import (
@@ -33,13 +33,13 @@ from edda.storage import (
     waiters,
     waits,
 )
-from edda.storage.appending import Appended, RowAppended
+from edda.storage.appending import RowAppended, check_appended
 from edda.storage.committers import Committer, dispose
 from edda.storage.connection import create_engine, describe, dialect_of, parse
 from edda.storage.dialects.base import STALL_SECONDS, Attempt, Dialect, Failure
 from edda.storage.group_read import GroupRead
 from edda.storage.listening import PROOF_SECONDS, Listening
-from edda.storage.news import Listener, News
+from edda.storage.news import Companion, Listener, News
 from edda.storage.records import HistoryRecord, InstanceRecord, StoredRun, Subscription, WaitRecord
 from edda.storage.transactions import DatabaseTransaction, watch_for_trouble
 from edda.storage.upkeep_writes import DeadLetterRequeued
@@ -106,6 +106,7 @@ class SQLAlchemyStorage:
         self._sessions: AsyncEngine | None = None
         self._reads: AsyncEngine | None = None
         self._listener: Listener | None = None
+        self._companion: Companion | None = None
         self._notifies = notifications and self.dialect.notifies
         self._stall_seconds = stall_seconds
         self._name = new_key()[:16]
@@ -198,6 +199,8 @@ class SQLAlchemyStorage:
         """Commit the write together with those of others; return its own answer."""
         if self._writer is None:
             raise StorageUnavailableError("The storage is not open: initialize its app first")
+        if self._companion is not None:
+            self._companion(write)
         return await self._writer.submit(write, within=within)
 
     async def append_history(
@@ -210,17 +213,15 @@ class SQLAlchemyStorage:
         is recorded already.
         """
         row = RowAppended(instance_id, activity_id, EventType(event_type), to_json(event_data).decode())
-        match await self.submit(row):
-            case Appended.LEASED:
-                raise LockNotAcquiredError(instance_id)
-            case Appended.UNKNOWN_INSTANCE:
-                raise StorageError(f"Unknown instance {instance_id}")
-            case Appended.RECORDED_ALREADY:
-                raise StorageError(f"Activity {activity_id} is already recorded for instance {instance_id}")
+        check_appended(row, await self.submit(row))
 
     def listen(self, listener: Listener | None) -> None:
         """Have this function called after each commit that made something known; None: nobody."""
         self._listener = listener
+
+    def accompany(self, companion: Companion | None) -> None:
+        """Have this function called with each write, just before it is submitted; None: nobody."""
+        self._companion = companion
 
     def listen_to_others(self) -> None:
         """Have that function hear of the commits of other processes as well, until :meth:`close`.

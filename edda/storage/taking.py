@@ -8,15 +8,16 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from edda.storage import history, messages, subscribing, subscriptions, waits
+from edda.storage import history, leases, messages, subscribing, subscriptions, waits
 from edda.storage.dialects.base import Attempt, ContentionError, Row
 from edda.storage.exchange import Exchange, readings
 from edda.storage.history import Step
-from edda.storage.message_writes import MessageTaken, NoMessage, TakeAnswer, Taken
+from edda.storage.leases import LeaseState
+from edda.storage.message_writes import MessageTaken, NoMessage, RunResumed, TakeAnswer, Taken
 from edda.storage.messages import EVERYBODY, Queue, Reading
 from edda.storage.subscriptions import Subscriber
 from edda.storage.writes import AlreadyRecorded, Verdict
-from edda.types import ChannelMode, EventType
+from edda.types import ChannelMode, EventType, Status
 
 
 def take(exchange: Exchange, writes: Sequence[MessageTaken]) -> list[TakeAnswer]:
@@ -34,6 +35,52 @@ def take(exchange: Exchange, writes: Sequence[MessageTaken]) -> list[TakeAnswer]
     counter = _Counter(exchange, [write for step, write in going.items() if step not in answers])
     answers |= counter.serve()
     return [answers[_step(write)] for write in writes]
+
+
+def resume(exchange: Exchange, writes: Sequence[RunResumed]) -> list[TakeAnswer]:
+    """Lease parked runs for which there is a message, and hand it out under that lease.
+
+    They are parked instances of somebody else until then, so they are locked after the channels, as
+    those that are made due. At the first attempt they are taken to be as they were when they parked.
+    """
+    answers: dict[int, TakeAnswer] = (
+        {} if exchange.attempt is Attempt.FIRST else _not_resumable(exchange, writes)
+    )
+    going: dict[str, RunResumed] = {}
+    for place, write in enumerate(writes):
+        if place not in answers and going.setdefault(write.lease.instance_id, write) is not write:
+            answers[place] = Verdict.LEASE_LOST  # of two in one batch the first counts
+    counter = _Counter(exchange, [write.message for write in going.values()])
+    found = counter.decide()
+    taken = [write.lease for write in going.values() if isinstance(found[_step(write.message)], Taken)]
+    if taken and not leases.resume(exchange.connection, exchange.dialect, taken):
+        raise ContentionError
+    counter.store()
+    exchange.woken -= {lease.instance_id for lease in taken}
+    return [answers.get(place) or found[_step(write.message)] for place, write in enumerate(writes)]
+
+
+def _not_resumable(exchange: Exchange, writes: Sequence[RunResumed]) -> dict[int, TakeAnswer]:
+    """The answers of those that have gone on already, in a commit that went unanswered, or elsewhere."""
+    found = leases.states(
+        exchange.connection, exchange.dialect, (write.lease.instance_id for write in writes)
+    )
+    recorded = exchange.recorded([write.message for write in writes])
+    answers: dict[int, TakeAnswer] = {}
+    for place, write in enumerate(writes):
+        state = found.get(write.lease.instance_id)
+        if write.granted is not None and leases.is_held(found, write.lease):
+            answers[place] = write.granted
+        elif not _is_parked(state, write) or _step(write.message) in recorded:
+            answers[place] = Verdict.LEASE_LOST
+    return answers
+
+
+def _is_parked(state: LeaseState | None, write: RunResumed) -> bool:
+    """Whether the instance is as it was when the run parked that is to go on."""
+    if state is None or state.status is not Status.WAITING_FOR_MESSAGE or state.cancel_token is not None:
+        return False
+    return state.owner is None and state.token + 1 == write.lease.token
 
 
 def _step(write: MessageTaken) -> Step:
@@ -84,10 +131,14 @@ class _Counter:
         self._moves: dict[tuple[str, str], tuple[int, int]] = {}
 
     def serve(self) -> dict[Step, TakeAnswer]:
-        self._there = messages.next_of(self._exchange.connection, self._exchange.dialect, self._wanted())
-        answers = {_step(write): self._answer(write) for write in self._writes}
-        self._store()
+        answers = self.decide()
+        self.store()
         return answers
+
+    def decide(self) -> dict[Step, TakeAnswer]:
+        """Who gets what; nothing is written yet."""
+        self._there = messages.next_of(self._exchange.connection, self._exchange.dialect, self._wanted())
+        return {_step(write): self._answer(write) for write in self._writes}
 
     def _wanted(self) -> dict[Reading, int]:
         """How many messages are to be read: of a broadcast all who are at one place take the same."""
@@ -146,7 +197,8 @@ class _Counter:
         self._rows.append(history.row_of(write.lease, write.activity_id, event_type, event_data))
         self._ended.append(_step(write))
 
-    def _store(self) -> None:
+    def store(self) -> None:
+        """Write down what was decided."""
         connection, dialect = self._exchange.connection, self._exchange.dialect
         if not self._rows:
             return

@@ -174,18 +174,23 @@ class Parked:
 
 
 @dataclass(frozen=True, slots=True)
-class RunParked(Write["Parked | Verdict"]):
+class RunParked(Write[Any]):
     """A run that only waits: its waits are registered and its lease is given back.
 
     It becomes due when the first of its open waits is, and at once when a message that it
     may take is there for one of ``waits``. So every wait for a message is among them each
-    time the run parks, also those that are registered already.
+    time the run parks, also those that are registered already. Answered with ``Parked`` or a verdict.
+
+    One that waits for nothing but a message says how it takes that:
+    ``message``, a :class:`~edda.storage.message_writes.MessageTaken`. If there is one it is taken
+    instead, the run keeps its lease, and the answer is that of ``message``.
     """
 
     lease: Lease
     status: Status
     current_activity_id: str
     waits: tuple[NewWait, ...]
+    message: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from benchmarks.__main__ import WORKLOADS
 from benchmarks.cells import Cell, Contender, Database
 from benchmarks.measurement import CONTENDERS
-from benchmarks.messages import ACROSS, BROADCAST, MESSAGES, POST
+from benchmarks.messages import ACROSS, BROADCAST, MESSAGES, POST, PUBLISH
 from benchmarks.plan import Plan, Workload
 from benchmarks.steps import ALONE, CROWD, STEPS
 
@@ -24,6 +22,12 @@ def test_the_peers_are_measured_in_the_first_rounds_only() -> None:
     plan = Plan(STEPS, databases=[Database.SQLITE], only=[CROWD.name], runs=3)
     rounds = [run for run, cell in plan.rounds() if cell.contender is Contender.DBOS]
     assert rounds == [1, 2] == [*range(1, STEPS.peer_runs + 1)]
+
+
+def test_what_has_thousands_of_samples_is_measured_once() -> None:
+    rounds = [(run, cell.load) for run, cell in Plan(MESSAGES, runs=2).rounds()]
+    assert {load for run, load in rounds if run == 1} == {*MESSAGES.loads}
+    assert {load for run, load in rounds if run == 2} == {PUBLISH}
 
 
 @EACH
@@ -53,11 +57,10 @@ def test_quick_runs_are_a_fifth_and_an_explicit_number_wins() -> None:
 
 @EACH
 def test_a_run_is_complete_only_with_everything_at_full_size(workload: Workload) -> None:
-    plan = Plan(workload, runs=workload.runs)
-    assert plan.complete
-    partial = [replace(plan, quick=True), replace(plan, runs=workload.runs - 1), replace(plan, size=5)]
-    partial += [replace(plan, only=[load.name]) for load in workload.loads[1:]]
-    partial += [replace(plan, databases=[Database.SQLITE]), replace(plan, contenders=[Contender.OURS])]
+    assert Plan(workload).complete
+    partial = [Plan(workload, quick=True), Plan(workload, runs=workload.runs - 1), Plan(workload, size=5)]
+    partial += [Plan(workload, only=[load.name]) for load in workload.loads[1:]]
+    partial += [Plan(workload, databases=[Database.SQLITE]), Plan(workload, contenders=[Contender.OURS])]
     assert not any(plan.complete for plan in partial)
 
 

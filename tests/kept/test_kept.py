@@ -111,7 +111,7 @@ async def _replay(app: EddaApp, kept: dict[str, Any]) -> Outcome:
     arguments = flow.codec.load_kwargs_text(kept["input_data"], kept["input_types"])
     execution: Execution = engine.execute(run, flow, arguments)
     outcome = await execution.until_settled()
-    engine._dismiss(execution)
+    engine.dismiss(execution)
     return outcome
 
 

@@ -11,6 +11,7 @@ import pytest
 from edda import WorkflowContext, clock, sleep, workflow
 from edda.app import EddaApp
 from edda.loops.due import DueLoop
+from edda.places import Places
 from tests.support.apps import Apps, instance, reached, stop_claiming
 from tests.support.eventually import eventually
 from tests.support.noting import calls, note
@@ -168,7 +169,7 @@ async def test_what_stays_locked_is_tried_less_and_less_often() -> None:
         worker_id="me",
         lease_seconds=30,
         batch=lambda: 10,
-        concurrency=10,
+        places=Places(10),
         poll_pause=lambda: 1.0,
     )
     pauses = [await loop.round() for _ in range(12)]

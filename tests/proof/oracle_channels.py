@@ -13,11 +13,13 @@ from edda.storage.message_writes import (
     ModeConflict,
     NoMessage,
     Published,
+    RunResumed,
     Subscribed,
     Unsubscribed,
 )
-from edda.storage.writes import EventsAccepted, InboxPurged, Verdict, Write
-from edda.types import ChannelMode, EventType
+from edda.storage.writes import EventsAccepted, InboxPurged, RunParked, Verdict, Write
+from edda.types import ChannelMode, EventType, Status
+from tests.proof import oracle_instances
 from tests.proof.oracle_instances import create
 from tests.proof.oracle_world import Either, Instance, Message, Subscription, World
 
@@ -127,6 +129,36 @@ def take(world: World, write: MessageTaken) -> Any:
     return NoMessage.TIMED_OUT
 
 
+def resume(world: World, write: RunResumed) -> Any:
+    take, lease = write.message, write.message.lease
+    name = world.stored_name(take.channel)
+    one = world.instances.get(lease.instance_id)
+    if one is not None and name in world.competing(one.chain):
+        world.lock(name)
+    message = None if one is None else _next(world, one, name)
+    as_parked = (
+        one is not None
+        and (one.owner, one.token + 1, one.cancel_token) == (None, lease.token, None)
+        and one.status is Status.WAITING_FOR_MESSAGE
+        and take.activity_id not in one.history
+    )
+    if one is None or message is None or not as_parked:
+        if one is None:
+            return Verdict.LEASE_LOST
+        nothing = (
+            NoMessage.NOTHING_THERE if (one.chain, name) in world.subscriptions else NoMessage.NOT_SUBSCRIBED
+        )
+        if as_parked:
+            return nothing
+        # Where nothing is to be taken nobody asks for the lease, unless the batch is made again.
+        return Verdict.LEASE_LOST if message is not None else Either((nothing, Verdict.LEASE_LOST))
+    one.status, one.owner, one.token, one.leased_at = Status.RUNNING, lease.owner, lease.token, world.now
+    one.due, one.updated = world.now + lease.seconds, world.now
+    world.given.append(lease)
+    world.done["resumed with a message"] += 1
+    return _record(world, one, take, name, message=message)
+
+
 def _refused(
     world: World, write: MessageTaken, run: Instance | None, name: str, *, refusal: Any, is_new: bool
 ) -> Any:
@@ -142,6 +174,18 @@ def _next(world: World, one: Instance, name: str) -> Message | None:
     """The oldest message that may be taken."""
     there = world.own(name, one.chain) + world.unread(name, one.chain)
     return min(there, key=lambda message: message.position, default=None)
+
+
+def park(world: World, write: RunParked) -> Any:
+    """A run that waits for a message alone takes it instead, if there is one."""
+    one = world.held(write.lease)
+    if one is not None and write.message is not None:
+        name = world.stored_name(write.message.channel)
+        world.lock(name)
+        if (message := _next(world, one, name)) is not None:
+            world.done["a message instead of parking"] += 1
+            return _record(world, one, write.message, name, message=message)
+    return oracle_instances.park(world, write)
 
 
 def _record(world: World, one: Instance, write: MessageTaken, name: str, *, message: Message) -> Any:
@@ -216,6 +260,8 @@ HANDLERS: dict[type[Write[Any]], Callable[[World, Any], Any]] = {
     Unsubscribed: unsubscribe,
     MessagePublished: publish,
     MessageTaken: take,
+    RunResumed: resume,
+    RunParked: park,
     InboxPurged: purge_inbox,
     MessagesPurged: purge_messages,
     ChannelsPurged: purge_channels,

@@ -14,6 +14,7 @@ A = TypeVar("A")
 
 CHANNELS = ("news", "jobs", "mixed")
 RARE = 8
+WORKERS = ("worker-1", "worker-2")
 
 
 @dataclass

@@ -17,6 +17,7 @@ from edda.storage.message_writes import (
     MessagePublished,
     MessagesPurged,
     MessageTaken,
+    RunResumed,
     Subscribed,
     Unsubscribed,
 )
@@ -63,6 +64,7 @@ _UP_TO_CHANNELS = (
     Unsubscribed,
     MessagePublished,
     MessageTaken,
+    RunResumed,
     RunParked,
     RunFinished,
     RunRecurred,
@@ -118,6 +120,8 @@ class Model:
                 oracle_instances.create(world, effect)
             else:
                 groups[type(effect)].append((-1, effect))
+        # Whoever is about to park looks first, before anybody of the batch does park.
+        groups[RunParked].sort(key=lambda entry: entry[1].message is None)
         self._run(_UP_TO_CHANNELS, groups, answers)
         world.close_channels()
         # Claims that differ only in their limits are served together, at the place of the first of them.

@@ -13,11 +13,12 @@ from edda.storage.message_writes import (
     MessagePublished,
     MessagesPurged,
     MessageTaken,
+    RunResumed,
     Subscribed,
     Unsubscribed,
 )
 from edda.storage.records import Lease
-from edda.storage.upkeep_writes import InstancesPurged, LeadershipClaimed, LeadershipResigned
+from edda.storage.upkeep_writes import InstancesPurged
 from edda.storage.writes import (
     CancelRequested,
     EventsAccepted,
@@ -41,18 +42,20 @@ from edda.storage.writes import (
 )
 from edda.storage.writes_outbox import (
     BrokerReturned,
-    NewOutboxEvent,
-    OutboxEventAdded,
-    OutboxLeased,
-    OutboxMarked,
     OutboxPurged,
-    OutboxRequeued,
 )
-from edda.types import ChannelMode, EventType, OutboxStatus, Status, WaitKind
-from tests.proof.oracle_chooser import CHANNELS, RARE, Chooser
+from edda.types import ChannelMode, EventType, Status, WaitKind
+from tests.proof.oracle_chooser import CHANNELS, RARE, WORKERS, Chooser
+from tests.proof.oracle_relaying import (
+    leadership,
+    mark,
+    new_outbox_event,
+    outbox_lease,
+    requeueing,
+    resignation,
+)
 from tests.proof.oracle_world import HOUR, Instance
 
-WORKERS = ("worker-1", "worker-2")
 WORKFLOWS = ("order", "Order")
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 _FEW = 4
@@ -64,7 +67,6 @@ _STEPS = (
     EventType.COMPENSATION_FAILED,
 )
 _ENDS = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
-_OUTCOMES = tuple(status for status in OutboxStatus if status is not OutboxStatus.PROCESSING)
 
 
 # -- instances -------------------------------------------------------------------------------------
@@ -145,7 +147,23 @@ def park(choose: Chooser) -> RunParked | None:
     rolls_back = run is not None and run.status is Status.COMPENSATING
     messages = any(wait.channel for wait in new)
     status = Status.WAITING_FOR_MESSAGE if messages else Status.WAITING_FOR_TIMER
-    return RunParked(lease, Status.COMPENSATING if rolls_back else status, new[0].activity_id, new)
+    take = None
+    if len(new) == 1 and (channel := new[0].channel) is not None and not rolls_back and choose.once_in(2):
+        take = MessageTaken(lease, choose.chain(lease), new[0].activity_id, channel, channel)
+    return RunParked(lease, Status.COMPENSATING if rolls_back else status, new[0].activity_id, new, take)
+
+
+def resume(choose: Chooser) -> RunResumed | None:
+    """A run that waits goes on, mostly as it parked; under a channel that it waits for, if there is one."""
+    waiting = [one for one in choose.world.instances.values() if one.is_parked]
+    one = choose.instance(waiting)
+    if one is None:
+        return None
+    token = one.token if choose.once_in(RARE) else one.token + 1
+    lease = Lease(one.instance_id, choose.of(WORKERS), token, choose.seconds())
+    waits = [(step, wait.channel) for step, wait in one.waits.items() if wait.channel is not None]
+    step, channel = choose.of(waits or [(choose.name("step"), choose.of(CHANNELS))])
+    return RunResumed(MessageTaken(lease, one.chain, step, channel, channel))
 
 
 def _last_row(choose: Chooser) -> dict[str, Any]:
@@ -285,6 +303,17 @@ def take(choose: Chooser) -> MessageTaken | None:
     return MessageTaken(lease, chain, step, channel, channel, subscribes, timeout)
 
 
+def park_unless(choose: Chooser) -> RunParked | None:
+    """A run that is about to park where mostly a message is there."""
+    found = take(choose)
+    if found is None or (run := choose.run_of(found.lease)) is None or run.status is Status.COMPENSATING:
+        return None
+    step = choose.name("wait")
+    message = replace(found, activity_id=step, subscribe=False, timeout_data=None)
+    wait = NewWait(step, WaitKind.MESSAGE, None, channel=found.channel)
+    return RunParked(found.lease, Status.WAITING_FOR_MESSAGE, step, (wait,), message)
+
+
 def _key(name: str) -> str:
     """As long as a digest: PostgreSQL would fill it up."""
     return name.ljust(64, ".")
@@ -304,55 +333,6 @@ def event(choose: Chooser) -> EventsAccepted:
     )
     new = NewInstance(f"i-{service}-{number}", choose.of(WORKFLOWS), "hash", service, "{}")
     return EventsAccepted((accepted,), (new,))
-
-
-# -- the outbox and who leads ------------------------------------------------------------------------------
-
-
-def new_outbox_event(choose: Chooser) -> OutboxEventAdded:
-    source = choose.of(("/a", "/b"))
-    return OutboxEventAdded(NewOutboxEvent(choose.name("event"), "order.created", source, "{}"))
-
-
-def outbox_lease(choose: Chooser) -> OutboxLeased:
-    return OutboxLeased(choose.name("token"), choose.chance.randint(1, 3), choose.seconds())
-
-
-def mark(choose: Chooser) -> OutboxMarked | None:
-    good = [e for e in choose.leased if (key := choose.world.keys.get(e.source)) and key.token == e.token]
-    options = [e for e in (choose.leased if choose.once_in(RARE) else good) if e.source not in choose.used]
-    if not options:
-        return None
-    event = choose.of(options)
-    choose.used.add(event.source)
-    status = choose.of(
-        (*_OUTCOMES * 2, *(OutboxStatus.PUBLISHED, OutboxStatus.PENDING, OutboxStatus.PUBLISHED) * 2)
-    )
-    following = choose.seconds() if choose.once_in(2) else None
-    waits = status is OutboxStatus.PENDING
-    return OutboxMarked(
-        event,
-        status,
-        "it broke" if status is not OutboxStatus.PUBLISHED else None,
-        failures=event.failures + 1,
-        retry_count=event.retry_count + 1,
-        delay=choose.seconds() if waits else 0.0,
-        for_broker=waits and not choose.once_in(_FEW),
-        next_seconds=None if waits else following,
-    )
-
-
-def requeueing(choose: Chooser) -> OutboxRequeued:
-    ended = [each.event_id for each in choose.world.events if not each.is_open]
-    return OutboxRequeued(choose.of(ended or ["none"]))
-
-
-def leadership(choose: Chooser) -> LeadershipClaimed:
-    return LeadershipClaimed(choose.of(WORKERS), choose.seconds())
-
-
-def resignation(choose: Chooser) -> LeadershipResigned:
-    return LeadershipResigned(choose.of(WORKERS))
 
 
 # -- retention -----------------------------------------------------------------------------------------------
@@ -385,7 +365,8 @@ OF_OTHERS: tuple[Maker, ...] = (
     *(*(mark,) * 2, outbox_lease, requeueing, *(leadership,) * 2, resignation),
 )
 OF_RECEIVERS: tuple[Maker, ...] = (
-    *(subscribe, unsubscribe, publish, publish, publish, take, take, take, take, waits, park),
+    *(subscribe, unsubscribe, publish, publish, publish, take, take, take, take, waits, park, park),
+    *(park_unless, resume, resume, resume),
 )
 OF_RELAYERS: tuple[Maker, ...] = (
     *(new_outbox_event, new_outbox_event, outbox_lease, outbox_lease, *(mark,) * 5, requeueing, requeueing),

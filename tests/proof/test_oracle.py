@@ -23,8 +23,8 @@ SHRINK_VARIABLE: Final = "EDDA_ORACLE_SHRINK"
 """If it is set, the sequence of a failure is made as short as possible, which takes minutes."""
 
 IN_MEMORY: Final = "sqlite:///:memory:"
-ON_SQLITE, ON_SERVERS = 530, 8
-ENOUGH: Final = 100
+ON_SQLITE, ON_SERVERS = 480, 8
+ENOUGH: Final = 60
 """So often at least each kind of operation takes effect on SQLite; the rarest does 97 times.
 
 Another version of hypothesis draws other sequences, hence the difference.
@@ -32,6 +32,7 @@ Another version of hypothesis draws other sequences, hence the difference.
 
 KINDS: Final = frozenset(
     (
+        "a message instead of parking",
         "cancel of what nobody runs",
         "cancel refused behind a pivot",
         "cancel told to a run",
@@ -71,6 +72,7 @@ KINDS: Final = frozenset(
         "release",
         "release after a failure",
         "renewal",
+        "resumed with a message",
         "retention of channels",
         "retention of events",
         "retention of instances",

@@ -22,12 +22,16 @@ on_postgresql = pytest.mark.parametrize("empty_database_url", ["postgresql"], in
 
 
 @given(
-    sender=st.text(max_size=40), flags=st.sets(st.sampled_from(FLAGS)), channels=st.sets(NAMES, max_size=60)
+    sender=st.text(max_size=40),
+    flags=st.sets(st.sampled_from(FLAGS)),
+    channels=st.sets(NAMES, max_size=60),
+    woken=st.sets(st.text(max_size=40), max_size=3),
 )
 def test_news_come_back_as_they_were_or_as_news_of_everything(
-    sender: str, flags: set[str], channels: set[str]
+    sender: str, flags: set[str], channels: set[str], woken: set[str]
 ) -> None:
-    news = News(**{flag: flag in flags for flag in FLAGS}, channels=channels)
+    named = set() if "due" in flags else woken
+    news = News(**{flag: flag in flags for flag in FLAGS}, channels=channels, woken=named)
     payload = encode(sender, news)
     assert payload.isascii()
     assert "\0" not in payload
@@ -40,6 +44,15 @@ def test_news_come_back_as_they_were_or_as_news_of_everything(
     )
 
 
+def test_who_else_is_due_is_found_by_looking() -> None:
+    """Those who look find the named ones as well."""
+    assert decode(encode("me", News(due=True, woken={"i"}))) == ("me", News(due=True))
+
+
+def test_versions_that_know_no_names_hear_that_something_is_due() -> None:
+    assert json.loads(encode("me", News(woken={"i"})))["news"] == ["due"]
+
+
 def test_too_many_channels_are_everything() -> None:
     long = News(channels={f"channel-{number}" for number in range(2000)})
     assert decode(encode("me", long)) == ("me", News.of_everything())
@@ -48,7 +61,7 @@ def test_too_many_channels_are_everything() -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
-        st.lists(inner) | st.dictionaries(st.sampled_from(["from", "news", "channels", "x"]), inner)
+        st.lists(inner) | st.dictionaries(st.sampled_from(["from", "news", "channels", "woken", "x"]), inner)
     ),
 )
 
@@ -60,7 +73,7 @@ def test_what_anybody_sends_is_news_or_nothing(payload: str) -> None:
         sender, news = found
         assert isinstance(sender, str)
         assert all(getattr(news, flag) in (True, False) for flag in FLAGS)
-        assert all(isinstance(name, str) for name in news.channels)
+        assert all(isinstance(name, str) for name in news.channels | news.woken)
 
 
 @pytest.mark.parametrize(

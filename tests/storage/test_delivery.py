@@ -45,7 +45,7 @@ async def test_who_parks_while_a_message_is_there_is_due_at_once(
     await storage.submit(message("news"))
     storage.listen(heard.append)
     assert await storage.submit(asleep(held, receiving("news"))) == Parked(0.0)
-    assert heard == [News(due=True)]
+    assert heard == [News(woken={held.instance_id})]
     (claimed,) = await storage.submit(claim_due())
     assert await take_all(storage, claimed.lease, "news") == [1]
 

@@ -61,13 +61,24 @@ async def test_a_message_wakes_one_of_those_who_compete_for_it(storage: SQLAlche
     assert len(await storage.submit(claim_due())) == 3
 
 
-async def test_a_message_tells_its_channel_and_that_somebody_is_due(storage: SQLAlchemyStorage) -> None:
+async def test_a_message_tells_its_channel_and_who_is_due(storage: SQLAlchemyStorage) -> None:
     heard: list[News] = []
-    await sleeper_of(storage, "news")
+    sleeper = await sleeper_of(storage, "news")
     storage.listen(heard.append)
     await storage.submit(message("news"))
     await storage.submit(message("nobody"))
-    assert heard == [News(due=True, channels={"news"}), News(channels={"nobody"})]
+    assert heard == [News(channels={"news"}, woken={sleeper.instance_id}), News(channels={"nobody"})]
+
+
+async def test_those_whom_a_message_wakes_are_named_unless_they_are_many(storage: SQLAlchemyStorage) -> None:
+    heard: list[News] = []
+    storage.listen(heard.append)
+    named = {(await sleeper_of(storage, "few")).instance_id for _ in range(3)}
+    for _ in range(17):
+        await sleeper_of(storage, "many")
+    await storage.submit(message("few"))
+    await storage.submit(message("many"))
+    assert heard == [News(channels={"few"}, woken=named), News(due=True, channels={"many"})]
 
 
 async def test_who_is_leased_is_not_moved_by_a_message(storage: SQLAlchemyStorage) -> None:

@@ -62,6 +62,7 @@ async def stop_claiming(*apps: EddaApp) -> None:
     for app in apps:
         assert app._worker is not None
         await app._worker._due.stop()
+        app._worker._due._places.is_awaited = True  # nor do they go on out of turn
 
 
 def go_on_claiming(app: EddaApp) -> None:
@@ -74,7 +75,7 @@ def always_replay(app: EddaApp) -> None:
     engine = engine_of(app)
     engine._residents._limit = 0
     for execution in engine._residents.take_all():
-        engine._dismiss(execution)
+        engine.dismiss(execution)
 
 
 async def instance(app: EddaApp, instance_id: str) -> JSONObject:

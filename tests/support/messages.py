@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from edda import clock
 from edda.storage.message_writes import (
     MessagePublished,
     MessageTaken,
+    RunResumed,
     Subscribed,
     TakeAnswer,
     Taken,
@@ -54,6 +56,14 @@ def taking(
     """A take under a step of its own, unless one is given."""
     step_id = step or f"receive:{next(_numbers)}"
     return MessageTaken(held, subscriber or held.instance_id, step_id, channel, channel, **fields)
+
+
+def resuming(
+    parked: Lease, channel: str, step: str = "receive:1", *, owner: str | None = None, **fields: Any
+) -> RunResumed:
+    """The run that parked under this lease goes on with a message."""
+    held = replace(parked, token=parked.token + 1, owner=owner or parked.owner)
+    return RunResumed(taking(held, channel, step, **fields))
 
 
 def receiving(
