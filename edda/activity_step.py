@@ -105,8 +105,10 @@ class ActivityStep:
         if unit is not None and unit.is_replayed and self._codec.accepts(self._args, self._kwargs):
             run.stop(NonDeterminismError.in_ended_transaction(self.step_id, run.instance_id))
             raise run.signal()
-        if run.contradiction is not None and self._codec.accepts(self._args, self._kwargs):
-            run.check_fits()  # a call that is wrong is never recorded: each replay makes it again
+        if run.turnstile.has_unreached and self._codec.accepts(self._args, self._kwargs):
+            await (
+                run.turnstile.may_begin()
+            )  # a call that is wrong is never recorded: each replay makes it again
         self._attempts = Attempts(run, self.step_id, durable=unit is None)
         hooks = run.services.hooks
         await hooks.call("on_activity_start", run.instance_id, self.step_id, self.name, False)

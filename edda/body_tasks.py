@@ -1,4 +1,4 @@
-"""The tasks of one run: the body's own one, and whether there are others beside it."""
+"""The tasks of one run: the body's own one, and those beside it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class BodyTasks:
 
     def __init__(self) -> None:
         self._body: ref[asyncio.Task[Any]] | None = None
-        self._seen_alive: ref[asyncio.Task[Any]] | None = None
+        self.held: set[asyncio.Future[Any]] = set()
+        """What losers of a race wait for, which comes with the end of the race."""
 
     def enter(self) -> None:
         """The current context, and what is copied from it, belongs to the run."""
@@ -31,26 +32,22 @@ class BodyTasks:
         """Whether the caller is the body's own task."""
         return self._body is not None and self._body() is asyncio.current_task()
 
-    def is_alone(self) -> bool:
-        """Whether the caller is the body's own task, and no other task of the run is alive.
+    @property
+    def body(self) -> asyncio.Task[Any] | None:
+        """The task that runs the body, while it is there."""
+        return None if self._body is None else self._body()
 
-        Looks at all tasks of the event loop, unless one that it saw before is still alive.
-        """
-        if not self.is_body():
-            return False
-        seen = None if self._seen_alive is None else self._seen_alive()
-        if seen is not None and not seen.done():
-            return False
-        caller = asyncio.current_task()
-        for task in asyncio.all_tasks():
-            if task is not caller and self._may_own(task):
-                self._seen_alive = ref(task)
-                return False
-        return True
+    def alive(self) -> list[asyncio.Task[Any]]:
+        """The tasks of the run that have not ended; looks at all tasks of the event loop."""
+        return [task for task in asyncio.all_tasks(asyncio.get_running_loop()) if self._may_own(task)]
+
+    def owns(self, context: Context) -> bool:
+        """Whether what is called in this context belongs to the run."""
+        return context.get(_tasks) is self
 
     def _may_own(self, task: asyncio.Task[Any]) -> bool:
         context = _context_of(task)
-        return context is None or context.get(_tasks) is self
+        return context is None or self.owns(context)
 
 
 _tasks: ContextVar[BodyTasks] = ContextVar("edda_body_tasks")

@@ -29,25 +29,37 @@ class Branch:
         self.ids = StepIds(self.prefix, run.journal.called)
         self.activity = activity_scope(run)
         self.parent = current_branch(run)
-        self._lost = asyncio.Event() if lost else None
-        self._waiting_room = self._lost
+        self._lost: set[asyncio.Future[None]] | None = set() if lost else None
+        self._holds = lost
 
     def end_hold(self) -> None:
         """Steps that are called from now on are performed: the branch cleans up."""
-        self._waiting_room = None
+        self._holds = False
 
     def empty_hold(self) -> None:
         """Steps that still wait belong to tasks that outlive the branch: they go on."""
-        if self._lost is not None:
-            self._lost.set()
+        for turn in self._lost or ():
+            if not turn.done():
+                turn.set_result(None)
 
     async def pass_hold(self) -> None:
         """Return when a step that is not recorded may be performed."""
         branch: Branch | None = self
         while branch is not None:
-            if branch._waiting_room is not None:  # noqa: SLF001 - of the same class
-                await branch._waiting_room.wait()  # noqa: SLF001
+            if branch._holds and branch._lost is not None:  # noqa: SLF001 - of the same class
+                await branch._wait_in(branch._lost)  # noqa: SLF001
             branch = branch.parent
+
+    async def _wait_in(self, room: set[asyncio.Future[None]]) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        held = self.run.tasks.held
+        room.add(turn)
+        held.add(turn)
+        try:
+            await turn
+        finally:
+            room.discard(turn)
+            held.discard(turn)
 
     def current(self) -> Setting[Branch | None]:
         """Tasks made in this block belong to the branch."""

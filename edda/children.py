@@ -62,7 +62,7 @@ class ChildStart:
 
     async def perform(self, run: Run) -> str:
         """Start the child and record how far it came."""
-        run.check_fits()
+        await run.turnstile.may_begin()
         child_id = derived_instance_id(self._workflow_name, run.instance_id, self._step_id)
         outcome = await self._start(child_id) or await self._go_on(child_id)
         if isinstance(outcome, Stopped):

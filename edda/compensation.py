@@ -307,6 +307,7 @@ class _Clearing:
         """The history says it."""
 
     async def perform(self, run: Run) -> None:
+        await run.turnstile.may_begin()
         cleared = Cleared(await _registered_here(run), for_good=self._is_pivot)
         await run.record(run.step(self._step_id, self._event_type, cleared.to_json()), [cleared])
 
@@ -354,6 +355,7 @@ class _Beginning:
         return numbers
 
     async def perform(self, run: Run) -> list[int]:
+        await run.turnstile.may_begin()
         await _learn(run)
         numbers = [registered.compensation_id for registered in run.registrations.newest_first]
         await run.record(

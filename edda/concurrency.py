@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Coroutine, Generator, Iterable, Sequence
 from typing import Any, Literal, TypeVar, overload
 
+from edda.blocked_tasks import EndedTasks
 from edda.exceptions import WorkflowSignal
 from edda.refusal import retrieve_signal
 
@@ -82,7 +83,7 @@ def gather(
 async def _gather(waiting: deque[Awaitable[Any]], limit: int, *, return_exceptions: bool) -> list[Any]:
     tasks: list[asyncio.Future[Any]] = []
     running: set[asyncio.Future[Any]] = set()
-    ended: asyncio.Queue[asyncio.Future[Any]] = asyncio.Queue()
+    ended = EndedTasks()
     try:
         while waiting or running:
             while waiting and len(running) < limit:
@@ -109,9 +110,7 @@ def _outcome(task: asyncio.Future[Any]) -> Any:
     return task.result() if error is None else error  # an error may be false, as one without items
 
 
-async def _next_ended(
-    ended: asyncio.Queue[asyncio.Future[Any]], running: set[asyncio.Future[Any]]
-) -> asyncio.Future[Any]:
+async def _next_ended(ended: EndedTasks, running: set[asyncio.Future[Any]]) -> asyncio.Future[Any]:
     # Not asyncio.wait: for thousands of branches it would go through all of them at each end.
     try:
         return await ended.get()

@@ -62,6 +62,10 @@ class Journal(StepIds):
         self._recorded = {record.activity_id: record for record in history}
         self._excused: tuple[str, ...] = ()
         self.given_up: list[str] = []
+        self.branches: set[str] = set()
+        """The prefixes of the branches of races that have begun."""
+        self.replayed_races: set[str] = set()
+        """Races whose winner is recorded, and which have begun and are not over."""
         self.replaying = bool(history)
 
     def recorded(self, step_id: str) -> HistoryRecord | None:
@@ -78,6 +82,25 @@ class Journal(StepIds):
     def excuse(self, prefix: str) -> None:
         """Steps under this prefix may be recorded although this run does not reach them."""
         self._excused = (*self._excused, prefix)
+
+    def is_awaited(self, step_id: str) -> bool:
+        """Whether a body that fits has yet to reach this recorded step.
+
+        Not if it is called, and be it that it is never performed, nor if only another step
+        reaches it: one of an activity, or of what follows a block. A race is reached at its end.
+        """
+        if step_id in self.called:
+            return step_id in self.replayed_races
+        if step_id.startswith(self._excused):
+            return False
+        outer = step_id.rpartition("/")[0]
+        while outer:
+            if f"{outer}/" in self.branches:
+                outer = outer.rpartition("/")[0]  # its race, which is there for its branches
+            elif outer in self.called or outer in self._recorded:
+                return False
+            outer = outer.rpartition("/")[0]
+        return True
 
     def leftovers(self) -> list[HistoryRecord]:
         """Recorded steps that the body has not called, in the order of recording."""

@@ -130,12 +130,23 @@ class _Race:
                 close_unstarted(entry.awaitable for entry in self._entries)
             else:
                 run.turnstile.note_caller()
-                step.winner = await self._run_branches(step.expected)
+                step.winner = await self._replay(call, step.expected)
             # Losers have ended before their race is recorded, so that whatever is
             # recorded of them precedes it.
             await perform(run, call, step)
             winner = step.winner
         return RaceResult(winner, self._entries[winner].name, self._tasks[winner].result())
+
+    async def _replay(self, call: StepCall, expected: int | None) -> int:
+        """As :meth:`_run_branches`; that a recorded race is not over keeps steps back that are new."""
+        if expected is None:
+            return await self._run_branches(None)
+        replayed = self._run.journal.replayed_races
+        replayed.add(call.step_id)
+        try:
+            return await self._run_branches(expected)
+        finally:
+            replayed.discard(call.step_id)
 
     async def _run_branches(self, expected: int | None) -> int:
         """Start all, wait for the first (the expected one, if it is known), end the others."""
@@ -166,6 +177,9 @@ class _Race:
             lost = expected not in (None, index)
             branch = Branch(self._run, f"{self._call.step_id}/{entry.label}/", lost=lost)
             self._branches.append(branch)
+            self._run.journal.branches.add(branch.prefix)
+            if lost:
+                self._run.journal.excuse(branch.prefix)
             with branch.current():
                 task = asyncio.create_task(_await(entry.awaitable))
         task.add_done_callback(ended)

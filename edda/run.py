@@ -95,7 +95,6 @@ class Run:
         self.waits = Waits(waits)
         self.registrations = Registrations(history)
         self.tasks = BodyTasks()
-        self.contradiction: NonDeterminismError | None = None
         self.in_flight = 0
         self.changed = asyncio.Event()
         self.stopped_by: Exception | None = None
@@ -147,12 +146,6 @@ class Run:
             self.stopped_by = reason
         self._end_waits()
 
-    def check_fits(self) -> None:
-        """Stop if the operation that is about to have an effect contradicts the history."""
-        if self.contradiction is not None:
-            self.stop(self.contradiction)
-            raise self.signal()
-
     def lose_lease(self) -> LockLostError:
         """End the run because its lease is no longer good, and say so once."""
         lost = LockLostError(self.instance_id)
@@ -174,6 +167,7 @@ class Run:
         # It leads back to whoever drives the run: without it all of that goes when the run is over.
         self.regain_lease = None
         self.waits.end_all(self.signal())
+        self.turnstile.let_go()
         self.changed.set()
 
     def signal(self) -> WorkflowSuspended:
@@ -203,6 +197,7 @@ class Run:
         self.lease = under_next_token(self.lease)
         self.cancel_notice.give()
         self.waits.end_unsheltered(self.cancel_notice.error())
+        self.turnstile.let_go()
         self.changed.set()
 
     async def check_cancelled(self) -> None:
@@ -251,6 +246,7 @@ class Run:
             unit.changes.extend(changes)
             self.turnstile.keep_place(step.activity_id)
             return None
+        await self.turnstile.may_begin()
         await self._order.share()
         try:
             with self.registrations.in_doubt(changes), self.stopping_on_storage_errors():
@@ -296,6 +292,7 @@ class Run:
 
     async def submit(self, write: Write[A]) -> A:
         """Commit a write whose answer the operation judges; raises the signal as :meth:`record` does."""
+        await self.turnstile.may_begin()
         await self._order.share()
         try:
             with self.stopping_on_storage_errors():
@@ -317,7 +314,7 @@ class Run:
         self.turnstile.keep_place(step.activity_id)
 
     def stopping_on_storage_errors(self) -> StoppingOnStorageErrors:
-        """Trouble of the database in this block ends the run; what contradicts the history does not enter."""
+        """Trouble of the database in this block ends the run."""
         return StoppingOnStorageErrors(self)
 
     def _judge(
@@ -354,6 +351,7 @@ class Run:
     async def _wait(self, wait: NewWait, taking: MessageTaken | None) -> PendingWait:
         await self.check()
         await self.check_cancelled()
+        await self.turnstile.may_begin()
         pending = self.waits.begin(wait, taking)
         self.in_flight -= 1
         self.changed.set()

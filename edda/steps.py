@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from edda.branches import current_branch, ids_here
-from edda.codec.json import loads_object
+from edda.effects import behind
 from edda.exceptions import NonDeterminismError, StoredValueError, WorkflowCancelledException, WorkflowSignal
+from edda.held_steps import ENDS, GIVEN_UP_AT_MOST, HeldStep
 from edda.in_flight import InFlight
-from edda.journal import GIVEN_UP
 from edda.refusal import retrieve_signal
 from edda.registrations import is_inside_compensation
 from edda.run import Run
@@ -22,12 +22,6 @@ from edda.storage.records import HistoryRecord
 from edda.unit_of_work import current_unit
 
 T_co = TypeVar("T_co", covariant=True)
-
-# So many steps that the body has cancelled, the last ones, are named by the rows after them.
-_GIVEN_UP_AT_MOST = 20
-
-# The rows that end an instance.
-_ENDS = frozenset({"workflow_failed", "workflow_cancelled"})
 
 # A block of the library is entered through the standard library.
 _NOT_OF_THE_USER = (str(Path(__file__).parent), contextlib.__file__)
@@ -52,7 +46,7 @@ def call_step(run: Run, base: str, given: str | None = None) -> StepCall:
         return StepCall(ids.take(base), place=place_in_user_code())
     # Inside an activity it is one of that activity: another call of it may give the same id.
     step_id = ids.prefixed(given)
-    if activity_scope(run) is None and (step_id in _ENDS or is_inside_compensation(step_id)):
+    if activity_scope(run) is None and (step_id in ENDS or is_inside_compensation(step_id)):
         raise ValueError(f"Activity ID {given!r} is an id that the library itself uses")
     return StepCall(step_id, reused=not ids.take_given(step_id), place=place_in_user_code())
 
@@ -163,19 +157,22 @@ async def _perform_anew(run: Run, call: StepCall, operation: Operation[T_co], *,
     try:
         if in_body:
             await pass_replay(run)
-            if run.turnstile.has_unreached:
-                run.contradiction = find_contradiction(run, call, operation.describe())
+            # A block that is replayed judges by itself what is new in it.
+            if run.turnstile.has_unreached and current_unit() is None:
+                with behind(gate_of(run, call, operation.describe())):
+                    return await _perform_in_flight(run, call, operation, in_body=True)
         run.journal.replaying = False
-        async with InFlight(run):
-            return await (_enter_anew(run, call, operation) if in_body else operation.perform(run))
+        return await _perform_in_flight(run, call, operation, in_body=in_body)
     except asyncio.CancelledError:
         run.waits.give_up(call.step_id)
         if run.tasks.is_body():
-            run.journal.given_up = [*run.journal.given_up[-_GIVEN_UP_AT_MOST:], call.step_id]
+            run.journal.given_up = [*run.journal.given_up[-GIVEN_UP_AT_MOST:], call.step_id]
         raise
-    finally:
-        if in_body:
-            run.contradiction = None
+
+
+async def _perform_in_flight(run: Run, call: StepCall, operation: Operation[T_co], *, in_body: bool) -> T_co:
+    async with InFlight(run):
+        return await (_enter_anew(run, call, operation) if in_body else operation.perform(run))
 
 
 async def _enter_anew(run: Run, call: StepCall, operation: Operation[T_co]) -> T_co:
@@ -229,40 +226,15 @@ async def pass_replay(run: Run) -> None:
     await run.check()
 
 
-def find_contradiction(run: Run, call: StepCall, attempted: str) -> NonDeterminismError | None:
-    """The error of a step that is not recorded, while others are that nobody can reach before it.
-
-    Not certain while other tasks of the run are alive, or for steps inside others: an attempt
-    that goes on, or a branch that lost, may have left them. A block that is replayed judges by itself.
-    """
-    if current_unit() is not None or not run.tasks.is_alone():
-        return None
-    found = None
-    for step_id in run.turnstile.unreached():
-        record = run.journal.recorded(step_id)
-        if record is None or step_id in run.journal.called:
-            continue
-        if _was_given_up_before(record, call.step_id):
-            return None
-        is_of_body = "/" not in step_id and step_id not in _ENDS and not is_inside_compensation(step_id)
-        if is_of_body and found is None:
-            found = record
-    return None if found is None else _unreached(run, call, attempted, found)
-
-
-def _was_given_up_before(record: HistoryRecord, step_id: str) -> bool:
-    """Whether the body cancelled the step before this was recorded, as with ``asyncio.timeout``."""
-    return GIVEN_UP in record.event_data and step_id in loads_object(record.event_data).get(GIVEN_UP, ())
-
-
-def _unreached(run: Run, call: StepCall, attempted: str, unreached: HistoryRecord) -> NonDeterminismError:
-    return NonDeterminismError(
-        f"Workflow {run.workflow_name!r} does not match the history of instance {run.instance_id}: "
-        f"step {unreached.activity_id!r} is recorded as {unreached.event_type} "
-        f"{unreached.event_data[:200]} and was not reached, but the code attempts {attempted} as new step "
-        f"{call.step_id!r} at {call.place or place_in_user_code()}. "
-        "The instance is set aside, not failed; it goes on when the matching code is deployed."
-    )
+def gate_of(run: Run, call: StepCall, attempted: str) -> HeldStep:
+    """What holds a step back that is not recorded, while the body has not reached all that is."""
+    branches = []
+    branch = current_branch(run)
+    while branch is not None:
+        if branch.prefix in run.journal.branches:
+            branches.append(branch.prefix)
+        branch = branch.parent
+    return HeldStep(run, call.step_id, attempted, call.place or place_in_user_code(), branches)
 
 
 def _mismatch(

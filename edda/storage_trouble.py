@@ -10,10 +10,6 @@ from edda.exceptions import StorageError, TransactionLostError, WorkflowSignal
 class Stoppable(Protocol):
     """A run."""
 
-    def check_fits(self) -> None:
-        """Stop if the operation contradicts the history."""
-        ...
-
     def stop(self, reason: Exception) -> None:
         """End the run for this reason."""
         ...
@@ -33,7 +29,7 @@ class StoppingOnStorageErrors:
         self._run = run
 
     def __enter__(self) -> None:
-        self._run.check_fits()
+        """Nothing to do."""
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, StorageError) and not isinstance(error, TransactionLostError):

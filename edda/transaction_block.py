@@ -17,7 +17,7 @@ from edda.journal import ENTERED_AFTER
 from edda.registrations import withdrawn
 from edda.run import Run
 from edda.scope import ActivityScope, activity_scope, inside_activity
-from edda.steps import StepCall, call_step, find_contradiction, pass_replay
+from edda.steps import StepCall, call_step, gate_of, pass_replay
 from edda.storage.records import HistoryRecord
 from edda.storage.writes import StepRecorded, under_lease
 from edda.types import EventType, JSONObject
@@ -63,9 +63,8 @@ async def _savepoint(run: Run, outer: UnitOfWork) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _fresh(run: Run, call: StepCall) -> AsyncIterator[None]:
     await pass_replay(run)
-    if run.turnstile.has_unreached and (error := find_contradiction(run, call, "a transaction")) is not None:
-        run.stop(error)
-        raise run.signal()
+    if run.turnstile.has_unreached:
+        await gate_of(run, call, "a transaction").passed()
     async with InFlight(run):
         run.turnstile.expect(call.step_id)
         try:

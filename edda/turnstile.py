@@ -13,9 +13,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import Context
 from itertools import chain
+from typing import Protocol
 from weakref import ref
+
+from edda.effects import may_begin
 
 # Turns of the event loop that a branch gets to reach its next operation. A branch that
 # hands its outcome through nested gathers and task groups needs about two per level.
@@ -24,6 +28,21 @@ _TURNS_CONCURRENT = 8
 # A recorded step that nobody asks for within so many turns does not hold up the others:
 # its caller is busy with something that is not durable, or was cancelled.
 _TURNS_UNCLAIMED = 200
+# Seconds after which steps that are held back are looked at again, the first time and at most.
+_LOOK_AGAIN_FIRST, _LOOK_AGAIN_LAST = 0.05, 10.0
+
+
+class HeldBack(Protocol):
+    """A step that is not recorded, and may turn out to be none that the history allows."""
+
+    turn: asyncio.Future[None]
+
+    def judge(self, held: Sequence[HeldBack]) -> Iterable[HeldBack] | None:
+        """Which of all that are held may begin now; None to be asked once more at once.
+
+        Called when nobody has asked for the recorded steps that are left for long.
+        """
+        ...
 
 
 class _Place:
@@ -55,6 +74,11 @@ class Turnstile:
         self._live: deque[_Place] = deque()
         self._beyond: list[asyncio.Future[None]] = []
         self._patient = True
+        self._held: list[HeldBack] = []
+        self._held_for = 0
+        self._rests = False
+        self._rest = _LOOK_AGAIN_FIRST
+        self._look_again: asyncio.TimerHandle | None = None
         # Weak, since the task leads back to its run: as in Run.stop, no cycles are left behind.
         self._first_task: ref[asyncio.Task[object]] | None = None
         self._concurrent = False
@@ -68,7 +92,7 @@ class Turnstile:
     @property
     def holds_any(self) -> bool:
         """Whether operations wait here that are about to return, or to be performed."""
-        return bool(self._asking or self._late or self._beyond)
+        return bool(self._asking or self._late or self._beyond or self._held)
 
     @property
     def has_unreached(self) -> bool:
@@ -130,11 +154,36 @@ class Turnstile:
         self._pump_soon(_TURNS_ALONE)
         await turn
 
+    async def may_begin(self) -> None:
+        """Return when the step that the caller performs may have effects; raises the signal if none."""
+        if self.has_unreached:
+            await may_begin()
+
+    async def pass_unreached(self, step: HeldBack) -> None:
+        """Return when every recorded step has returned, a judge lets this one begin, or at :meth:`let_go`."""
+        self._held.append(step)
+        self._held_for, self._rest = 0, _LOOK_AGAIN_FIRST
+        self._pump_soon(_TURNS_ALONE)
+        try:
+            await step.turn
+        finally:
+            self._held.remove(step)
+            if not self._held and self._look_again is not None:
+                self._look_again.cancel()
+                self._look_again = None
+
+    def let_go(self) -> None:
+        """Steps that are held back are told of what has happened to their run."""
+        _admit(step.turn for step in self._held)
+
     def forget(self, prefix: str) -> None:
         """Nobody will ask for the recorded steps under this prefix any more."""
-        for step_id in [step_id for step_id in self._unclaimed if step_id.startswith(prefix)]:
+        for step_id in [step_id for step_id in self.unreached() if step_id.startswith(prefix)]:
             if step_id not in self._asking:
-                del self._unclaimed[step_id]
+                self._unclaimed.pop(step_id, None)
+                self._passed_over.discard(step_id)
+        if self._held:
+            self._pump_soon(0)
 
     # -- outcomes that are being recorded ----------------------------------------------------
 
@@ -187,6 +236,7 @@ class Turnstile:
     # -- whose turn it is --------------------------------------------------------------------
 
     def _pump_soon(self, pause: int) -> None:
+        self._rests = False
         if self._pumping:
             return
         self._pumping = True
@@ -209,7 +259,7 @@ class Turnstile:
             return True
         if self._asking or self._late:
             return not self._awaits_one_on_its_way() or self._beside_block()
-        return bool(self._next_live() or self._beyond)
+        return bool(self._next_live() or self._keeps_back)
 
     def _admit_one(self) -> bool:
         if self._asking or self._late:
@@ -218,7 +268,7 @@ class Turnstile:
         if turn is not None:
             turn.set_result(None)
             return True
-        return bool(self._beyond) and self._admit_beyond()
+        return self._keeps_back and self._admit_beyond()
 
     def _next_live(self) -> asyncio.Future[None] | None:
         """The outcome at the head of the queue, unless it is still on its way."""
@@ -226,17 +276,47 @@ class Turnstile:
             self._live.popleft()
         return self._live[0].turn if self._live else None
 
+    @property
+    def _keeps_back(self) -> bool:
+        return bool(self._beyond or (self._held and not self._rests))
+
     def _admit_beyond(self) -> bool:
+        if not self._beyond:
+            return self._admit_held()
         if self._unclaimed:
             self._stalled += 1
             if self._stalled < _TURNS_UNCLAIMED:
                 return False
             self._patient = False
         beyond, self._beyond = self._beyond, []
-        for turn in beyond:
-            if not turn.done():
-                turn.set_result(None)
+        _admit(beyond)
         return True
+
+    def _admit_held(self) -> bool:
+        if not self.has_unreached:
+            self.let_go()
+            return True
+        self._held_for += 1
+        if self._held_for < _TURNS_UNCLAIMED:
+            return False
+        self._held_for = 0
+        held = [step for step in self._held if not step.turn.done()]
+        allowed = held[0].judge(held) if held else ()
+        if allowed is None:
+            return False
+        self._rest_for_a_while()
+        _admit(step.turn for step in allowed)
+        return True
+
+    def _rest_for_a_while(self) -> None:
+        self._rests = True
+        if self._look_again is not None:
+            self._look_again.cancel()
+        # In a context of its own: a timer of the run would mean that it gets on by itself.
+        self._look_again = asyncio.get_running_loop().call_later(
+            self._rest, self._pump_soon, 0, context=Context()
+        )
+        self._rest = min(self._rest * 2, _LOOK_AGAIN_LAST)
 
     def _awaits_one_on_its_way(self) -> bool:
         first = self._first_asking()
@@ -245,7 +325,7 @@ class Turnstile:
     def _beside_block(self) -> bool:
         """Whether a block that is replayed may wait for a step that waits for the end of the replay."""
         first = self._first_asking()
-        return bool(self._beyond) and first is not None and first[1].is_block and first[1].turn is None
+        return self._keeps_back and first is not None and first[1].is_block and first[1].turn is None
 
     def _admit_recorded(self) -> bool:
         first = self._first_asking() or self._without_unclaimed()
@@ -254,7 +334,7 @@ class Turnstile:
         step_id, place = first
         if place.turn is None:
             return False
-        self._stalled = 0
+        self._stalled = self._held_for = 0
         self._take_asking(step_id)
         if place.is_over:
             return False
@@ -285,3 +365,9 @@ class Turnstile:
         self._unclaimed.pop(step_id, None)
         self._passed_over.discard(step_id)
         return self._asking.pop(step_id, None) or self._late.pop(step_id, None)
+
+
+def _admit(turns: Iterable[asyncio.Future[None]]) -> None:
+    for turn in turns:
+        if not turn.done():
+            turn.set_result(None)

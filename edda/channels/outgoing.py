@@ -103,11 +103,11 @@ class _SendStep:
             "event_source": self._event["source"],
             "broker_url": self._broker_url,
         }
-        if run.contradiction is not None:
+        if run.turnstile.has_unreached:
             httpx2.URL(
                 self._broker_url
             )  # what raises here is never recorded: each replay makes the call again
-            run.check_fits()
+            await run.turnstile.may_begin()
         try:
             await _post(self._event, self._broker_url)
         except httpx2.HTTPError as error:

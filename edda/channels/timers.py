@@ -40,7 +40,6 @@ class _TimerStep:
         is_over = current_unit() is not None and run.waits.is_over(self._step_id)
         if waits and not is_over:
             check_may_wait(run, self)
-            run.check_fits()
             await run.wait(NewWait(self._step_id, WaitKind.TIMER, seconds=self._seconds, at=self._at))
         expired: JSONObject = {
             "result": None,
