@@ -127,7 +127,9 @@ class HeldStep:
         turns = {step.turn: step for step in held}
         if waiting is None or self._may_get_on_in_time(waiting, turns):
             return False
-        if not wait_for_each_other(waiting, {*turns, *tasks.held}, tasks.owns):
+        # Nor does what is recorded depend on waits that are not over, as those of another branch of a race.
+        waits = (pending.done for pending in self._run.waits.pending.values())
+        if not wait_for_each_other(waiting, {*turns, *tasks.held, *waits}, tasks.owns):
             return False
         if seen == waiting:
             return True
