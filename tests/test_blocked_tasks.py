@@ -13,105 +13,94 @@ import edda
 from edda.blocked_tasks import has_timers, wait_for_each_other, waiting_for
 from edda.body_tasks import BodyTasks
 
-Held = asyncio.Future[None]
+
+async def looked_at(body: Callable[[], Awaitable[Any]]) -> bool | None:
+    """What is found of a body that has come as far as it can; None: a task of it is about to go on."""
+    tasks = BodyTasks()
+    context = contextvars.copy_context()
+    context.run(tasks.enter)
+
+    async def run() -> None:
+        await body()
+
+    turns.clear()
+    task = asyncio.get_running_loop().create_task(run(), context=context)
+    tasks.begin(task)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    waiting = waiting_for(tasks.alive())
+    try:
+        return None if waiting is None else wait_for_each_other(waiting, set(turns), tasks.owns)
+    finally:
+        for left in [*tasks.alive(), *pending]:
+            left.cancel()
+        pending.clear()
+        await asyncio.wait({task})
 
 
-class Blocked:
-    """A body in a context of its own, with one future that is held back."""
-
-    def __init__(self) -> None:
-        self.tasks = BodyTasks()
-        self.held: Held = asyncio.get_running_loop().create_future()
-
-    async def branch(self) -> None:
-        await asyncio.shield(self.held)
-
-    async def looked_at(self, body: Callable[[Blocked], Awaitable[Any]]) -> bool | None:
-        """What is found after the body has come as far as it can; None: a task is about to go on."""
-        context = contextvars.copy_context()
-        context.run(self.tasks.enter)
-
-        async def run() -> None:
-            await body(self)
-
-        task = asyncio.get_running_loop().create_task(run(), context=context)
-        self.tasks.begin(task)
-        for _ in range(20):
-            await asyncio.sleep(0)
-        waiting = waiting_for(self.tasks.alive())
-        # Each branch waits for a future of its own, as steps that are held do.
-        try:
-            return None if waiting is None else wait_for_each_other(waiting, self.turns, self.tasks.owns)
-        finally:
-            for left in self.tasks.alive():
-                left.cancel()
-            await asyncio.wait({task})
-
-    @property
-    def turns(self) -> set[asyncio.Future[Any]]:
-        return set(turns)
-
+pending: list[asyncio.Future[Any]] = []
+"""What is left to be cancelled."""
 
 turns: list[asyncio.Future[Any]] = []
+"""What is held back."""
 
 
-async def held(_: Any = None) -> None:
+async def held() -> None:
     turn = asyncio.get_running_loop().create_future()
     turns.append(turn)
     await turn
 
 
-async def gathered(_: Blocked) -> None:
+async def gathered() -> None:
     await asyncio.gather(held(), asyncio.gather(held(), held()))
 
 
-async def gathered_by_edda(_: Blocked) -> None:
+async def gathered_by_edda() -> None:
     await edda.gather(held(), held(), held(), limit=2)
 
 
-async def grouped(_: Blocked) -> None:
+async def grouped() -> None:
     async with asyncio.TaskGroup() as outer:
         outer.create_task(held())
         async with asyncio.TaskGroup() as inner:
             inner.create_task(held())
 
 
-async def awaited(_: Blocked) -> None:
+async def awaited() -> None:
     await asyncio.create_task(held())
 
 
-async def shielded(_: Blocked) -> None:
+async def shielded() -> None:
     await asyncio.shield(held())
 
 
-async def waited_for(_: Blocked) -> None:
+async def waited_for() -> None:
     await asyncio.wait({asyncio.create_task(held()), asyncio.create_task(held())})
 
 
 @pytest.mark.parametrize("body", [held, gathered, gathered_by_edda, grouped, awaited, shielded, waited_for])
 async def test_tasks_that_wait_for_what_is_held_cannot_get_on(body: Any) -> None:
-    turns.clear()
-    assert await Blocked().looked_at(body) is True
+    assert await looked_at(body) is True
 
 
-async def event(_: Blocked) -> None:
+async def event() -> None:
     await asyncio.gather(held(), asyncio.Event().wait())
 
 
-async def a_future(_: Blocked) -> None:
+async def a_future() -> None:
     await asyncio.gather(held(), asyncio.get_running_loop().create_future())
 
 
-async def a_queue(_: Blocked) -> None:
+async def a_queue() -> None:
     queue: asyncio.Queue[Any] = asyncio.Queue()
     task = asyncio.create_task(held())
     task.add_done_callback(queue.put_nowait)
     await queue.get()
 
 
-async def a_thread(_: Blocked) -> None:
+async def a_thread() -> None:
     gate = asyncio.get_running_loop().create_future()
-    gates.append(gate)
+    pending.append(gate)
     await asyncio.gather(
         held(), asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_wait(gate), gate.get_loop()))
     )
@@ -121,38 +110,31 @@ async def _wait(gate: asyncio.Future[None]) -> None:
     await gate
 
 
-gates: list[asyncio.Future[None]] = []
-
-
-async def a_listener(_: Blocked) -> None:
+async def a_listener() -> None:
     """Nobody waits for the future, but something begins when it is there."""
     future = asyncio.get_running_loop().create_future()
     future.add_done_callback(lambda _: asyncio.create_task(held()))
-    gates.append(future)
+    pending.append(future)
     await held()
 
 
-async def a_task_of_others(_: Blocked) -> None:
+async def a_task_of_others() -> None:
     task = asyncio.get_running_loop().create_task(asyncio.Event().wait(), context=contextvars.Context())
-    gates.append(task)  # type: ignore[arg-type]
+    pending.append(task)
     await asyncio.gather(held(), task)
 
 
 @pytest.mark.parametrize("body", [event, a_future, a_queue, a_thread, a_listener, a_task_of_others])
 async def test_tasks_that_wait_for_something_else_may_get_on(body: Any) -> None:
-    turns.clear()
-    assert await Blocked().looked_at(body) is False
-    while gates:
-        gates.pop().cancel()
+    assert await looked_at(body) is False
 
 
 async def test_a_task_that_is_about_to_go_on_says_so() -> None:
-    async def spins(_: Blocked) -> None:
+    async def spins() -> None:
         while True:
             await asyncio.sleep(0)
 
-    turns.clear()
-    assert await Blocked().looked_at(spins) is None
+    assert await looked_at(spins) is None
 
 
 # -- timers ----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Whether the body's own task is the only one of its run."""
+"""Which tasks belong to a run."""
 
 from __future__ import annotations
 
@@ -20,51 +20,61 @@ async def in_body(body: Callable[[BodyTasks], Coroutine[Any, Any, Any]]) -> Any:
     return await task
 
 
-async def test_a_body_without_branches_is_alone_whatever_else_runs() -> None:
+async def test_the_tasks_of_others_do_not_belong_to_it() -> None:
     async def body(tasks: BodyTasks) -> bool:
-        return tasks.is_alone()
+        return tasks.alive() == [asyncio.current_task()] == [tasks.body]
 
     stranger = asyncio.create_task(asyncio.Event().wait())
     assert await in_body(body) is True
     stranger.cancel()
 
 
-async def test_it_is_not_alone_until_its_last_branch_has_ended() -> None:
-    async def body(tasks: BodyTasks) -> list[bool]:
+async def test_its_branches_do_until_they_have_ended() -> None:
+    async def body(tasks: BodyTasks) -> list[int]:
         gates = [asyncio.Event(), asyncio.Event()]
         branches = [asyncio.create_task(gate.wait()) for gate in gates]
-        seen = [tasks.is_alone()]
+        seen = [len(tasks.alive())]
         for gate, branch in zip(gates, branches, strict=True):
             gate.set()
             await branch
-            seen.append(tasks.is_alone())
+            seen.append(len(tasks.alive()))
         return seen
 
-    assert await in_body(body) == [False, False, True]
+    assert await in_body(body) == [3, 2, 1]
 
 
-async def test_a_branch_of_a_branch_counts() -> None:
+async def test_a_branch_of_a_branch_does() -> None:
     async def body(tasks: BodyTasks) -> bool:
         async def branch() -> asyncio.Task[Any]:
             return asyncio.create_task(asyncio.Event().wait())
 
         inner = await asyncio.create_task(branch())
-        is_alone = tasks.is_alone()
+        belongs = inner in tasks.alive()
         inner.cancel()
-        return is_alone
+        return belongs
 
-    assert await in_body(body) is False
+    assert await in_body(body) is True
 
 
-async def test_a_branch_is_never_alone() -> None:
+async def test_a_branch_is_not_the_body() -> None:
     async def body(tasks: BodyTasks) -> tuple[bool, bool]:
-        async def branch() -> tuple[bool, bool]:
-            return tasks.is_body(), tasks.is_alone()
+        async def branch() -> bool:
+            return tasks.is_body()
 
-        return await asyncio.create_task(branch())
+        return tasks.is_body(), await asyncio.create_task(branch())
 
-    assert await in_body(body) == (False, False)
+    assert await in_body(body) == (True, False)
 
 
-async def test_without_a_body_nobody_is_alone() -> None:
-    assert not BodyTasks().is_alone()
+async def test_a_context_says_whether_it_is_one_of_the_run() -> None:
+    async def body(tasks: BodyTasks) -> tuple[bool, bool]:
+        return tasks.owns(contextvars.copy_context()), tasks.owns(contextvars.Context())
+
+    assert await in_body(body) == (True, False)
+
+
+async def test_without_a_body_there_is_none() -> None:
+    tasks = BodyTasks()
+    assert not tasks.is_body()
+    assert tasks.body is None
+    assert tasks.alive() == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from tests.support.branching import ids
 from tests.support.eventually import eventually
 from tests.support.noting import calls, note
 
-Branch = Callable[[WorkflowContext], Awaitable[Any]]
+Branch = Callable[[WorkflowContext], Coroutine[Any, Any, Any]]
 Body = Callable[[WorkflowContext], Awaitable[Any]]
 Shape = Callable[[WorkflowContext, Branch, Branch], Awaitable[Any]]
 

@@ -35,6 +35,7 @@ from edda.outbox.answers import Answer, Published
 from edda.storage.writes import RunParked
 from edda.testing.mortal_worker import _worker, note
 from edda.types import EventType
+from tests.proof.scenarios_of_branches import branches_that_take_their_time as branches_that_take_their_time
 from tests.support.apps import engine_of
 from tests.support.eventually import eventually
 from tests.support.final_state import State

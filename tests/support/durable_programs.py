@@ -3,7 +3,8 @@
 ``DATABASE_URL``: the database. ``EFFECTS``: a file that gets a line for each effect of a step.
 ``APP``: JSON of options of the app. ``START``: JSON of the workflows to start, with their
 arguments and how often. ``HOLD``: steps of this number wait until the file ``EFFECTS``.open exists, and
-``block`` has a blocking body stop the event loop until then. ``CLOCK``: seconds by which
+``block`` has a blocking body stop the event loop until then. ``CODE``: the version of the code of
+``two_branches``, whose first step has another name in each. ``CLOCK``: seconds by which
 the clock of the process is wrong. ``WHOLESOME``: nothing kills the process from inside.
 """
 
@@ -105,6 +106,15 @@ async def hopeless(ctx: WorkflowContext) -> None:
 async def five_steps(ctx: WorkflowContext, seconds: float = 0.0) -> list[int]:
     """Returns which process recorded each step."""
     return [await step(ctx, number, seconds) for number in range(1, 6)]
+
+
+@workflow
+async def two_branches(ctx: WorkflowContext) -> None:
+    async def left() -> None:
+        await step(ctx, 1, 0.0, activity_id=f"first of {os.environ.get('CODE', 'old code')}")
+        await step(ctx, 2, 0.0, activity_id="second")
+
+    await asyncio.gather(left(), step(ctx, 3, 0.0, activity_id="third"))
 
 
 @workflow
