@@ -28,7 +28,7 @@ MARKS: list[Mark] = [
         for load in (PUBLISH, POST)
         for figure, most in ((Figure.P50, 10.0), (Figure.P99, 50.0))
     ),
-    Limit(Database.POSTGRESQL, ACROSS, Figure.P50, 25.0),
+    Limit(Database.POSTGRESQL, ACROSS, Figure.P50, 10.0),
     Limit(Database.POSTGRESQL, ACROSS, Figure.P99, 50.0),
     *against(Database.SQLITE, BROADCAST, EDDA_FRAMEWORK=100),
     *against(Database.POSTGRESQL, BROADCAST, EDDA_FRAMEWORK=100),
