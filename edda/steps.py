@@ -159,10 +159,10 @@ async def _perform_anew(run: Run, call: StepCall, operation: Operation[T_co], *,
             await pass_replay(run)
             # A block that is replayed judges by itself what is new in it.
             if run.turnstile.has_unreached and current_unit() is None:
-                with behind(gate_of(run, call, operation.describe())):
-                    return await _perform_in_flight(run, call, operation, in_body=True)
+                return await _perform_behind_gate(run, call, operation)
         run.journal.replaying = False
-        return await _perform_in_flight(run, call, operation, in_body=in_body)
+        async with InFlight(run):
+            return await (_enter_anew(run, call, operation) if in_body else operation.perform(run))
     except asyncio.CancelledError:
         run.waits.give_up(call.step_id)
         if run.tasks.is_body():
@@ -170,9 +170,10 @@ async def _perform_anew(run: Run, call: StepCall, operation: Operation[T_co], *,
         raise
 
 
-async def _perform_in_flight(run: Run, call: StepCall, operation: Operation[T_co], *, in_body: bool) -> T_co:
-    async with InFlight(run):
-        return await (_enter_anew(run, call, operation) if in_body else operation.perform(run))
+async def _perform_behind_gate(run: Run, call: StepCall, operation: Operation[T_co]) -> T_co:
+    with behind(gate_of(run, call, operation.describe())):
+        async with InFlight(run):
+            return await _enter_anew(run, call, operation)
 
 
 async def _enter_anew(run: Run, call: StepCall, operation: Operation[T_co]) -> T_co:
