@@ -9,13 +9,8 @@ from edda.storage_trouble import StoppingOnStorageErrors
 
 
 class StoppableRun:
-    def __init__(self, misfit: Exception | None = None) -> None:
+    def __init__(self) -> None:
         self.reasons: list[Exception] = []
-        self._misfit = misfit
-
-    def check_fits(self) -> None:
-        if self._misfit is not None:
-            raise self._misfit
 
     def stop(self, reason: Exception) -> None:
         self.reasons.append(reason)
@@ -38,10 +33,3 @@ def test_what_can_be_tried_again_and_what_is_of_the_user_goes_through(error: Exc
     with pytest.raises(type(error)), StoppingOnStorageErrors(run):
         raise error
     assert run.reasons == []
-
-
-def test_what_contradicts_the_history_does_not_begin() -> None:
-    entered = False
-    with pytest.raises(LookupError), StoppingOnStorageErrors(StoppableRun(LookupError())):
-        entered = True
-    assert not entered
