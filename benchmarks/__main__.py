@@ -14,6 +14,7 @@ from benchmarks.cells import Cell, Contender, Database
 from benchmarks.databases import Databases
 from benchmarks.environments import Environment, NotInstalledError, environment
 from benchmarks.events import EVENTS
+from benchmarks.filling import Filled
 from benchmarks.finished import FINISHED
 from benchmarks.measurement import Failure, Measurement, measure
 from benchmarks.messages import MESSAGES
@@ -76,7 +77,11 @@ def parse_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--contender", action="append", choices=[*Contender], help="this contender; may be repeated")
     loads = [load.name for workload in WORKLOADS.values() for load in workload.loads]
     add("--load", action="append", choices=loads, help="this load; may be repeated")
-    add("--runs", type=positive, help="rounds to take the median of (default: 3, or 2 where a round is long)")
+    add(
+        "--runs",
+        type=positive,
+        help="rounds to take the median of (default: 2, 3 or 5, by their length)",
+    )
     add("--size", type=positive, help="so many workflows or messages for every contender")
     add("--no-install", dest="install", action="store_false", help="leave out peers that are not installed")
     add(
@@ -122,6 +127,7 @@ def plan_of(workload: Workload, options: argparse.Namespace) -> Plan:
 async def bench(plan: Plan, reaper: Reaper, directory: Path | None, quiet: Quiet, *, install: bool) -> Report:
     """Measure everything that is planned; what cannot be measured keeps its reason."""
     databases = Databases(reaper, directory)
+    filled = Filled(databases)
     try:
         tools = {contender: await prepare(contender, install=install) for contender in plan.contenders}
         settings, missing = await describe(plan, databases)
@@ -132,7 +138,7 @@ async def bench(plan: Plan, reaper: Reaper, directory: Path | None, quiet: Quiet
             show(
                 f"[{number:2}/{len(rounds)}] run {run}: {where} ({plan.size_of(cell)} {plan.workload.item}) "
             )
-            result = missing.get(cell.database) or await measure_cell(plan, cell, tools, databases)
+            result = missing.get(cell.database) or await measure_cell(plan, cell, tools, filled)
             show(outcome(plan.workload, result) + "\n")
             results[cell].append(result)
     finally:
@@ -165,12 +171,14 @@ async def describe(
     return settings, missing
 
 
-async def measure_cell(plan: Plan, cell: Cell, tools: Tools, databases: Databases) -> Measurement | Failure:
+async def measure_cell(plan: Plan, cell: Cell, tools: Tools, filled: Filled) -> Measurement | Failure:
     tool = tools[cell.contender]
     if isinstance(tool, Failure):
         return tool
-    async with databases.fresh(cell.database) as url:
-        script = plan.workload.scripts[cell.contender]
+    script = plan.workload.scripts[cell.contender]
+    async with filled.database(cell, script, tool.python) as url:
+        if isinstance(url, Failure):
+            return url
         return await measure(cell, script, python=tool.python, url=url, size=plan.size_of(cell))
 
 

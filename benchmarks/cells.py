@@ -25,6 +25,8 @@ class Load:
 
     name: str
     arguments: tuple[str, ...]
+    finished: int = 0
+    """So many instances of the workload's workflow have finished in the database before; 0: it is empty."""
 
 
 @dataclass(frozen=True, slots=True)

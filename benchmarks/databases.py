@@ -1,15 +1,18 @@
-"""A fresh database for every measurement, and how durable its commits are."""
+"""A database for every measurement, empty or a copy, and how durable its commits are."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from benchmarks.cells import Database
@@ -29,12 +32,13 @@ VOLATILE_FILE_SYSTEMS = {"tmpfs", "ramfs"}
 
 
 class Databases:
-    """Hands out empty databases; a server is started at its first use."""
+    """Hands out databases; a server is started at its first use."""
 
     def __init__(self, reaper: Reaper, directory: Path | None) -> None:
         self._reaper = reaper
         self._directory = directory or Path(tempfile.gettempdir())
         self._servers: dict[Database, DatabaseServer] = {}
+        self._kept = contextlib.AsyncExitStack()
 
     @contextlib.asynccontextmanager
     async def fresh(self, database: Database) -> AsyncIterator[str]:
@@ -50,6 +54,28 @@ class Databases:
         finally:
             await server.drop_database(name)
 
+    async def kept(self, database: Database) -> str:
+        """The URL of an empty database that stays until `close`, so that it can be filled and copied."""
+        return await self._kept.enter_async_context(self.fresh(database))
+
+    @contextlib.asynccontextmanager
+    async def copy(self, database: Database, url: str) -> AsyncIterator[str]:
+        """The URL of a copy, which goes away at the end, of a database that nobody has open. Not MariaDB."""
+        if database is Database.SQLITE:
+            async with self.fresh(database) as copy:
+                await asyncio.to_thread(
+                    _copy_file, *(Path(str(make_url(one).database)) for one in (url, copy))
+                )
+                yield copy
+            return
+        server = await self._server(database)
+        assert isinstance(server, postgresql_server.PostgreSQLServer)
+        name = await server.copy_database(str(make_url(url).database))
+        try:
+            yield server.url_for(name)
+        finally:
+            await server.drop_database(name)
+
     async def describe(self, database: Database) -> dict[str, str]:
         """Where the data lies and the settings on which the durability of a commit depends."""
         if database is Database.SQLITE:
@@ -58,7 +84,8 @@ class Databases:
             return await _settings(database, url)
 
     async def close(self) -> None:
-        """Stop the servers that were started here."""
+        """Remove what was kept, and stop the servers that were started here."""
+        await self._kept.aclose()
         for server in self._servers.values():
             await server.close()
 
@@ -67,6 +94,13 @@ class Databases:
             module = postgresql_server if database is Database.POSTGRESQL else mysql_server
             self._servers[database] = await module.open_shared(self._reaper)
         return self._servers[database]
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    """Down to the disk, so that the first commits of a measurement do not wait for it."""
+    shutil.copyfile(source, target)
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 async def _settings(database: Database, url: str) -> dict[str, str]:

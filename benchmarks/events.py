@@ -35,10 +35,10 @@ EVENTS = Workload(
     },
     sizes={
         # edda-framework answers before it has stored anything, so there is no such figure of it.
-        STORED: {Contender.OURS: 10_000, Contender.FLOOR: 10_000},
-        STARTED: {Contender.OURS: 5000, Contender.FLOOR: 10_000, PEER: 200},
-        BACKLOG: {Contender.OURS: 5000, Contender.FLOOR: 5000, PEER: 200},
-        DELAY: {Contender.OURS: 200, Contender.FLOOR: 200, PEER: 10},
+        STORED: {Contender.OURS: 6000, Contender.FLOOR: 6000},
+        STARTED: {Contender.OURS: 3000, Contender.FLOOR: 6000, PEER: 200},
+        BACKLOG: {Contender.OURS: 3000, Contender.FLOOR: 3000, PEER: 200},
+        DELAY: {Contender.OURS: 100, Contender.FLOOR: 100, PEER: 10},
     },
     marks=MARKS,
     drawn=Figure.RATE,

@@ -59,13 +59,21 @@ class Failure:
 
 
 async def measure(cell: Cell, script: str, *, python: Path, url: str, size: int) -> Measurement | Failure:
-    """Run the contender's script with its own interpreter against an empty database."""
+    """Run the contender's script with its own interpreter against the database."""
     arguments = (url_for(cell, url), size, *cell.load.arguments)
+    ended = await run(python, CONTENDERS / script, *arguments, environment=_environment(cell.contender))
+    return ended if isinstance(ended, Failure) else parse(*ended)
+
+
+async def run(
+    *command: object, environment: Mapping[str, str] | None = None
+) -> tuple[int | None, str, str] | Failure:
+    """Run a program in a directory of its own; returns its code, its output and its complaints."""
     with tempfile.TemporaryDirectory(prefix="edda-bench-") as directory:
         process = await asyncio.create_subprocess_exec(
-            *(str(part) for part in (python, CONTENDERS / script, *arguments)),
+            *(str(part) for part in command),
             cwd=directory,
-            env=_environment(cell.contender),
+            env=environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -76,7 +84,7 @@ async def measure(cell: Cell, script: str, *, python: Path, url: str, size: int)
             return Failure(f"not finished after {TIME_LIMIT:.0f} s")
         finally:
             await _end(process)
-    return parse(process.returncode, output.decode(), complaints.decode(errors="replace"))
+    return process.returncode, output.decode(), complaints.decode(errors="replace")
 
 
 def url_for(cell: Cell, url: str) -> str:
@@ -90,8 +98,13 @@ def parse(code: int | None, output: str, complaints: str) -> Measurement | Failu
     """The figures on the last line of output; of a process that failed, its last complaint."""
     if code == 0 and output.strip():
         return Measurement(**json.loads(output.splitlines()[-1]))
+    return Failure(complaint(code, complaints))
+
+
+def complaint(code: int | None, complaints: str) -> str:
+    """The last line of what a program that failed complained about."""
     lines = complaints.strip().splitlines() or [f"ended with code {code} and without figures"]
-    return Failure(lines[-1][:200])
+    return lines[-1][:200]
 
 
 def _environment(contender: Contender) -> dict[str, str]:

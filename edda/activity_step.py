@@ -78,6 +78,7 @@ class ActivityStep:
         """Return the recorded result, or raise the recorded error."""
         hooks = run.services.hooks
         fields = self._fields_of(record)
+        name = (run.instance_id, self.step_id, self.name)
         check_arguments(
             run,
             self.step_id,
@@ -86,11 +87,14 @@ class ActivityStep:
             args=self._args,
             kwargs=self._kwargs,
         )
-        await hooks.call("on_activity_start", run.instance_id, self.step_id, self.name, True)
+        if hooks.observer is not None:
+            await hooks.call("on_activity_start", *name, True)
         if record.event_type is EventType.ACTIVITY_COMPLETED:
-            self._hold_functions(run, fields.get(KEY, ()))
+            if KEY in fields:
+                self._hold_functions(run, fields[KEY])
             value = self._codec.result.load(Encoded(fields["result"], fields.get("types")))
-            await hooks.call("on_activity_complete", run.instance_id, self.step_id, self.name, value, True)
+            if hooks.observer is not None:
+                await hooks.call("on_activity_complete", *name, value, True)
             return value
         error = load_error(fields["exception"])
         await self._report_failure(run, error)
@@ -111,7 +115,8 @@ class ActivityStep:
             )  # a call that is wrong is never recorded: each replay makes it again
         self._attempts = Attempts(run, self.step_id, durable=unit is None)
         hooks = run.services.hooks
-        await hooks.call("on_activity_start", run.instance_id, self.step_id, self.name, False)
+        if hooks.observer is not None:
+            await hooks.call("on_activity_start", run.instance_id, self.step_id, self.name, False)
         await self._attempts.resume()
         while (ending := await self._try_once(run)) is None:
             continue
@@ -120,8 +125,9 @@ class ActivityStep:
         if ending.error is not None:
             await _after_commit(functools.partial(self._report_failure, run, ending.error))
             raise ending.error
-        arguments = (run.instance_id, self.step_id, self.name, ending.value, False)
-        await _after_commit(functools.partial(hooks.call, "on_activity_complete", *arguments))
+        if hooks.observer is not None:
+            arguments = (run.instance_id, self.step_id, self.name, ending.value, False)
+            await _after_commit(functools.partial(hooks.call, "on_activity_complete", *arguments))
         return ending.value
 
     async def _try_once(self, run: Run) -> _Ending | None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-import httpx2
 
 from edda.cloudevent import Event
 from edda.codec.json import dumps
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx2
 
 # What the specification lets through unencoded: printable ASCII without space, " and %.
 _SAFE = "".join(map(chr, range(0x21, 0x7F))).replace('"', "").replace("%", "")
@@ -73,6 +75,8 @@ def _body(data: Any, content_type: str) -> bytes:
 
 def new_client(*, seconds: float, connections: int) -> httpx2.AsyncClient:
     """A client with a pool of so many connections; an answer that redirects is an answer."""
+    import httpx2
+
     return httpx2.AsyncClient(
         verify=_tls(),
         timeout=seconds,
@@ -84,4 +88,6 @@ def new_client(*, seconds: float, connections: int) -> httpx2.AsyncClient:
 @cache
 def _tls() -> ssl.SSLContext:
     # Reading the certificates takes longer than many a request.
+    import httpx2
+
     return httpx2.create_ssl_context()

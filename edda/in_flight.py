@@ -19,7 +19,8 @@ class InFlight:
 
     async def __aenter__(self) -> None:
         run = self._run
-        await run.check()
+        if run.ended:
+            await run.check()
         run.in_flight += 1
         try:
             if not run.leased and run.regain_lease is not None:

@@ -101,9 +101,11 @@ async def perform(run: Run, call: StepCall, operation: Operation[T_co]) -> T_co:
 
 
 async def _perform(run: Run, call: StepCall, operation: Operation[T_co]) -> T_co:
-    await run.check()
+    # Looked at here first, as below: every step comes by, and a coroutine that returns at once is not free.
+    if run.ended:
+        await run.check()
     in_body = activity_scope(run) is None
-    if in_body:
+    if in_body and run.cancelled:
         await run.check_cancelled()
     if call.reused:
         raise ValueError(f"Activity ID {call.step_id!r} is already used in this workflow run")
@@ -128,15 +130,20 @@ async def _enter_recorded(
     try:
         outcome = await _restore(run, operation, record)
     except Exception:
-        await run.turnstile.pass_recorded(call.step_id)
-        await run.check()
+        await _pass_recorded(run, call)
         raise
     else:
-        await run.turnstile.pass_recorded(call.step_id)
-        await run.check()
+        await _pass_recorded(run, call)
         return outcome
     finally:
         run.turnstile.leave(call.step_id)
+
+
+async def _pass_recorded(run: Run, call: StepCall) -> None:
+    if not (run.tasks.is_body() and run.turnstile.admit_at_once(call.step_id)):
+        await run.turnstile.pass_recorded(call.step_id)
+    if run.ended:
+        await run.check()
 
 
 async def _restore(run: Run, operation: Operation[T_co], record: HistoryRecord) -> T_co:
@@ -224,7 +231,8 @@ async def pass_replay(run: Run) -> None:
     if branch is not None:
         await branch.pass_hold()
     await run.turnstile.pass_unrecorded()
-    await run.check()
+    if run.ended:
+        await run.check()
 
 
 def gate_of(run: Run, call: StepCall, attempted: str) -> HeldStep:

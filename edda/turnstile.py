@@ -28,6 +28,8 @@ _TURNS_CONCURRENT = 8
 # A recorded step that nobody asks for within so many turns does not hold up the others:
 # its caller is busy with something that is not durable, or was cancelled.
 _TURNS_UNCLAIMED = 200
+# So many outcomes in a row enter without a turn, or a long replay would keep the event loop to itself.
+_AT_ONCE = 32
 # Seconds after which steps that are held back are looked at again, the first time and at most.
 _LOOK_AGAIN_FIRST, _LOOK_AGAIN_LAST = 0.05, 10.0
 
@@ -86,6 +88,7 @@ class Turnstile:
         self._pumping = False
         self._pause = 0
         self._stalled = 0
+        self._at_once = 0
         self.when_idle: Callable[[], None] | None = None
         """Called when nobody waits here any more."""
 
@@ -140,6 +143,30 @@ class Turnstile:
             self.leave(step_id)
             raise
         self._last = step_id
+
+    def admit_at_once(self, step_id: str) -> bool:
+        """Let this recorded step in now if nothing could happen in the turns until then; for the body's task.
+
+        It is the next one, and it alone asks, of the only branch that was ever seen. A branch that was made
+        but has not come to its first call, or was woken, stands in the queue of the event loop. If
+        that is empty, no code would run before the outcome enters: it may as well enter
+        now. In an event loop whose queue cannot be seen it never does.
+        """
+        alone = len(self._asking) == 1 and not (self._late or self._beyond or self._held)
+        if self._concurrent or self._pumping or not alone:
+            return False
+        if step_id not in self._asking or step_id != next(iter(self._unclaimed), None) or self._next_live():
+            return False
+        if self._at_once == _AT_ONCE or getattr(asyncio.get_running_loop(), "_ready", True):
+            self._at_once = 0
+            return False
+        self._at_once += 1
+        self._stalled = 0
+        self._take_asking(step_id)
+        self._last = step_id
+        if self.when_idle is not None:
+            self.when_idle()
+        return True
 
     async def pass_unrecorded(self) -> None:
         """Return when every recorded step has returned, or nobody asks for those that are left.

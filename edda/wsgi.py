@@ -10,8 +10,6 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from a2wsgi import ASGIMiddleware
-
 from edda.app import EddaApp
 
 __all__ = ["WSGIApplication", "create_wsgi_app"]
@@ -61,6 +59,8 @@ class _Host:
     def __init__(self, app: EddaApp) -> None:
         self._app = app
         self._loop = asyncio.new_event_loop()
+        from a2wsgi import ASGIMiddleware
+
         self._middleware: Any = ASGIMiddleware(cast("Any", app), loop=self._loop)
         self._thread = threading.Thread(target=self._loop.run_forever, name="edda-wsgi", daemon=True)
         self._thread.start()

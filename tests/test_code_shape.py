@@ -15,6 +15,8 @@ IMPORTED_LATE = {
     "asyncpg": "an optional driver",
     "aiomysql": "an optional driver",
     "psutil": "an optional extra",
+    "httpx2": "slow to import, and only for those who send events",
+    "a2wsgi": "only behind a WSGI server",
 }
 
 # Modules that others import as a whole from the root: reason.

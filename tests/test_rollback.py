@@ -64,6 +64,10 @@ async def interrupted(app: EddaApp, where: str) -> tuple[str, asyncio.Task[str]]
     return instance_id, start
 
 
+def _check(condition: bool) -> None:
+    assert condition
+
+
 async def test_while_it_is_undone_the_end_is_fixed_and_shown(app: EddaApp) -> None:
     instance_id, start = await interrupted(app, "hotel")
     row = await instance(app, instance_id)
@@ -103,8 +107,11 @@ async def test_another_worker_executes_only_what_is_missing_and_never_the_body(a
 async def test_a_shutdown_hands_the_rest_to_the_next_worker(apps: Apps) -> None:
     app = await apps.start()
     instance_id, start = await interrupted(app, "hotel")
+    engine = engine_of(app)
+    stopping = asyncio.create_task(app.shutdown())
+    await eventually(lambda: _check(engine._draining))
     held["hotel"].set()
-    await app.shutdown()
+    await stopping
     with pytest.raises(RuntimeError, match="shutting down"):
         await start
     await app.initialize()

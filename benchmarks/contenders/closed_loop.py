@@ -4,9 +4,6 @@ Only the standard library is used, and syntax that every contender's interpreter
 each contender's script imports this file from beside itself, in its own environment.
 """
 
-# mypy: disable-error-code="import-not-found"
-# (multiply is found beside the script.)
-
 from __future__ import annotations
 
 import asyncio
@@ -24,7 +21,7 @@ GO = "go"
 
 @dataclass(frozen=True)
 class Arguments:
-    """What the command line says: DB_URL WORKFLOWS STEPS CONCURRENCY [PROCESSES [FINISHED [member]]]."""
+    """What the command line says: DB_URL WORKFLOWS STEPS CONCURRENCY [PROCESSES [member]]."""
 
     db_url: str
     workflows: int
@@ -32,8 +29,6 @@ class Arguments:
     concurrency: int
     processes: int = 1
     """So many processes share the workflows and the clients."""
-    finished: int = 0
-    """So many instances have finished before the clock starts."""
     role: str = ""
 
     @property
@@ -67,14 +62,13 @@ Start = Callable[[], Awaitable["int | None"]]
 
 def arguments() -> Arguments:
     db_url, workflows, steps, concurrency, *more = sys.argv[1:]
-    processes, finished, role = [*more, *("1", "0", "")[len(more) :]]
+    processes, role = [*more, *("1", "")[len(more) :]]
     return Arguments(
         db_url,
         workflows=int(workflows),
         steps=int(steps),
         concurrency=int(concurrency),
         processes=int(processes),
-        finished=int(finished),
         role=role,
     )
 
@@ -87,10 +81,6 @@ async def measure(start: Start, args: Arguments) -> None:
         await asyncio.to_thread(sys.stdin.readline)
         print(json.dumps(asdict(await _run(start, args))), flush=True)
         return
-    if args.finished:
-        from multiply import multiply  # noqa: PLC0415 - only this load needs SQLAlchemy, which it imports
-
-        await asyncio.to_thread(multiply, args.db_url, args.finished - 1)
     members = await asyncio.to_thread(_members, args)
     wall = time.perf_counter()
     for member in members:
@@ -108,7 +98,7 @@ def _members(args: Arguments) -> list[subprocess.Popen[str]]:
     Not with asyncio: some contenders bring an event loop that starts no processes.
     """
     command = [sys.executable, sys.argv[0], args.db_url, args.workflows, args.steps, args.concurrency]
-    command += [args.processes, 0, MEMBER]
+    command += [args.processes, MEMBER]
     members = []
     for _ in range(args.processes - 1):
         member = subprocess.Popen(

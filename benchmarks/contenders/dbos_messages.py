@@ -4,7 +4,7 @@ A message goes to one workflow. Nothing is broadcast, and HTTP is left to the ap
 """
 
 # mypy: disable-error-code="import-not-found, untyped-decorator"
-# (arrivals and waking are found beside the script, dbos in an environment of its own.)
+# (arrivals, dbos_configured and waking are found beside the script, dbos in an environment of its own.)
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import time
 
 from arrivals import ARRIVALS
 from dbos import DBOS, DBOSClient, SetWorkflowID
+from dbos_configured import configure
 from waking import ARRIVAL_LIMIT, Arguments, arguments, measure
 
 
@@ -59,15 +60,7 @@ async def main() -> None:
     if args.publishes:
         await measure(Client(args), args)
         return
-    DBOS(
-        config={
-            "name": "bench",
-            "system_database_url": args.db_url,
-            "sys_db_pool_size": 40,
-            "log_level": "ERROR",
-            "run_admin_server": False,
-        }
-    )
+    configure(args.db_url)
     contender = Dbos()
     DBOS.launch()
     try:

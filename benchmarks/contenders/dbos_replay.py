@@ -5,7 +5,7 @@ line: what DBOS does before that, and the queue that a fork waits in, are not in
 """
 
 # mypy: disable-error-code="import-not-found, untyped-decorator"
-# (replaying is found beside the script, dbos in an environment of its own.)
+# (replaying and dbos_configured are found beside the script, dbos in an environment of its own.)
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import asyncio
 import time
 
 from dbos import DBOS, SetWorkflowID
+from dbos_configured import configure
 from replaying import arguments, measure
 
 RAN: list[float] = []  # when each run began and had its last step
@@ -34,15 +35,7 @@ async def add_up(steps: int) -> int:
 
 async def main() -> None:
     args = arguments()
-    DBOS(
-        config={
-            "name": "bench",
-            "system_database_url": args.db_url,
-            "sys_db_pool_size": 40,
-            "log_level": "ERROR",
-            "run_admin_server": False,
-        }
-    )
+    configure(args.db_url)
     DBOS.launch()
 
     async def replay() -> tuple[float, int | None]:

@@ -1,7 +1,7 @@
 """DBOS Transact on the step workload; runs in an environment of its own."""
 
 # mypy: disable-error-code="import-not-found, untyped-decorator"
-# (closed_loop is found beside the script, dbos in an environment of its own.)
+# (closed_loop and dbos_configured are found beside the script, dbos in an environment of its own.)
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import asyncio
 
 from closed_loop import arguments, measure
 from dbos import DBOS
+from dbos_configured import configure
 
 
 @DBOS.step()
@@ -26,15 +27,7 @@ async def add_up(steps: int) -> dict[str, int]:
 
 async def main() -> None:
     args = arguments()
-    DBOS(
-        config={
-            "name": "bench",
-            "system_database_url": args.db_url,
-            "sys_db_pool_size": 40,
-            "log_level": "ERROR",
-            "run_admin_server": False,
-        }
-    )
+    configure(args.db_url)
     DBOS.launch()
 
     async def start() -> int:

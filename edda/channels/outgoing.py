@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, cast
-
-import httpx2
+from typing import TYPE_CHECKING, Any, cast
 
 from edda.cloudevent import Event, require_attributes
 from edda.cloudevent_http import new_client, structured
@@ -19,6 +17,9 @@ from edda.scope import activity_scope
 from edda.steps import call_step, perform
 from edda.storage.records import HistoryRecord
 from edda.types import EventType, JSONObject
+
+if TYPE_CHECKING:
+    import httpx2
 
 _SECONDS = 10.0
 _ERRORS_FROM = 400
@@ -66,6 +67,8 @@ def _event(event_type: str, source: str, data: Any, datacontenttype: str | None)
 
 
 async def _post(event: Event, broker_url: str) -> None:
+    import httpx2
+
     request = structured(event)
     async with new_client(seconds=_SECONDS, connections=1) as client:
         response = await client.post(broker_url, headers=request.headers, content=request.content)
@@ -97,6 +100,8 @@ class _SendStep:
             raise load_error(exception)
 
     async def perform(self, run: Run) -> None:
+        import httpx2
+
         sent: JSONObject = {
             "event_id": self._event["id"],
             "event_type": self._event["type"],
@@ -121,6 +126,8 @@ class _SendStep:
 
 def _storable(error: httpx2.HTTPError) -> httpx2.HTTPError:
     """The same error without request and response, which hold open sockets and large bodies."""
+    import httpx2
+
     bare = type(error).__new__(type(error))
     httpx2.HTTPError.__init__(bare, str(error))
     if isinstance(error, httpx2.HTTPStatusError):

@@ -6,13 +6,18 @@ import base64
 import datetime as dt
 from collections.abc import Callable
 from decimal import Decimal
+from functools import cache
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from pydantic import TypeAdapter
 
-_durations = TypeAdapter(dt.timedelta)
+
+@cache
+def _durations() -> TypeAdapter[dt.timedelta]:
+    # Made when the first one is read: pydantic imports a good deal more for its first adapter.
+    return TypeAdapter(dt.timedelta)
 
 
 def to_text(value: Any, kind: type) -> tuple[str, str]:
@@ -92,7 +97,7 @@ def _write_duration(value: dt.timedelta) -> tuple[str, str]:
 
 
 def _read_duration(text: str, _argument: str) -> dt.timedelta:
-    return _durations.validate_python(text)
+    return _durations().validate_python(text)
 
 
 def _write_bytes(value: bytes) -> tuple[str, str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
-
-import httpx2
+from typing import TYPE_CHECKING, Protocol
 
 from edda.cloudevent import Event
 from edda.cloudevent_http import Form, binary, new_client, structured
 from edda.outbox.answers import LONGEST_ANSWER, Answer, answer_of, no_answer
+
+if TYPE_CHECKING:
+    import httpx2
 
 FORMS: dict[str, Form] = {"structured": structured, "binary": binary}
 TRACE_HEADERS = ("traceparent", "tracestate")
@@ -93,6 +94,8 @@ class HttpPublisher:
         """One POST, over in time whatever the other side does."""
         if self._client is None:
             raise RuntimeError("the publisher is not open")
+        import httpx2
+
         request = self._form(event)
         headers = {**self._headers, **await self._own_headers(event), **request.headers}
         try:

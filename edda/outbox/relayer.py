@@ -7,8 +7,6 @@ import contextlib
 from collections.abc import Mapping
 from typing import Literal
 
-import httpx2
-
 from edda.outbox.loop import RelayLoop
 from edda.outbox.outage import Outage
 from edda.outbox.publisher import FORMS, Authorization, HttpPublisher, Publisher
@@ -155,6 +153,8 @@ class OutboxRelayer:
 
 
 def _check_url(value: object) -> None:
+    import httpx2
+
     try:
         url = httpx2.URL(value if isinstance(value, str) else "")
     except httpx2.InvalidURL as error:

@@ -10,43 +10,46 @@ from tests.support.workers import Workers
 
 # The files whose workflows sleep, retry, race or wait. On SQLite: what differs between
 # databases is below the engine, and is not what a replay could change.
-WORKFLOWS = [
-    "tests/channels",
-    "tests/outbox/test_transactional.py",
-    "tests/test_activity.py",
-    "tests/test_activity_step.py",
-    "tests/test_back_off.py",
-    "tests/test_cancellation.py",
-    "tests/test_cancellation_elsewhere.py",
-    "tests/test_cancellation_of_receivers.py",
-    "tests/test_children.py",
-    "tests/test_compensation.py",
-    "tests/test_compensation_scopes.py",
-    "tests/test_compensation_step.py",
-    "tests/test_concurrency.py",
-    "tests/test_context.py",
-    "tests/test_determinism.py",
-    "tests/test_examples.py",
-    "tests/test_execution.py",
-    "tests/test_handlers.py",
-    "tests/test_hooks.py",
-    "tests/test_races.py",
-    "tests/test_recur.py",
-    "tests/test_recur_chains.py",
-    "tests/test_replay.py",
-    "tests/test_rollback.py",
-    "tests/test_transaction_block.py",
-    "tests/test_unit_of_work.py",
-]
+WORKFLOWS = {
+    "messages": ["channels", "outbox/test_transactional.py", "test_handlers.py"],
+    "activities": ["test_activity.py", "test_activity_step.py", "test_back_off.py", "test_unit_of_work.py"],
+    "bodies": [
+        "test_children.py",
+        "test_concurrency.py",
+        "test_context.py",
+        "test_determinism.py",
+        "test_execution.py",
+        "test_hooks.py",
+        "test_races.py",
+        "test_recur.py",
+        "test_recur_chains.py",
+        "test_replay.py",
+        "test_transaction_block.py",
+    ],
+    "sagas": [
+        "test_cancellation.py",
+        "test_cancellation_elsewhere.py",
+        "test_cancellation_of_receivers.py",
+        "test_compensation.py",
+        "test_compensation_scopes.py",
+        "test_compensation_step.py",
+        "test_rollback.py",
+    ],
+    "examples": ["test_examples.py"],
+}
 
 
 @pytest.mark.timeout(1500)
-async def test_each_workflow_of_the_tests_ends_the_same_when_it_is_always_replayed(workers: Workers) -> None:
+@pytest.mark.parametrize("files", WORKFLOWS.values(), ids=WORKFLOWS)
+async def test_each_workflow_of_the_tests_ends_the_same_when_it_is_always_replayed(
+    workers: Workers, files: list[str]
+) -> None:
     # What chooses between both ways does the same twice here.
     selection = "not postgresql and not mysql and not replayed-"
     chosen = ["-k", selection, "-p", "no:randomly", "-p", "no:cacheprovider"]
+    paths = [f"tests/{file}" for file in files]
     run = await workers.start_command(
-        sys.executable, "-m", "pytest", "-q", "--always-replay", *chosen, *WORKFLOWS
+        sys.executable, "-m", "pytest", "-q", "--always-replay", *chosen, *paths
     )
 
     assert await run.wait(within=1400) == 0, run.output

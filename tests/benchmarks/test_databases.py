@@ -2,8 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
 from benchmarks.cells import Database
 from benchmarks.databases import Databases, file_system, warnings
+from benchmarks.measurement import ASYNC_DRIVERS
 from tests.support.reaper import Reaper
 
 
@@ -14,6 +19,33 @@ async def test_every_sqlite_file_is_new_and_goes_away(reaper: Reaper, tmp_path: 
         assert first.startswith(f"sqlite:///{tmp_path}/")
         assert len(list(tmp_path.iterdir())) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("database", [Database.SQLITE, Database.POSTGRESQL])
+async def test_a_copy_is_of_its_own(database: Database, reaper: Reaper, tmp_path: Path) -> None:
+    databases = Databases(reaper, tmp_path)
+    try:
+        source = await databases.kept(database)
+        await _run(source, "CREATE TABLE rows (n INTEGER)", "INSERT INTO rows VALUES (1)")
+        for _ in range(2):
+            async with databases.copy(database, source) as copy:
+                await _run(copy, "INSERT INTO rows VALUES (2)")
+                assert await _run(copy, "SELECT count(*) FROM rows") == 2
+        assert await _run(source, "SELECT count(*) FROM rows") == 1
+    finally:
+        await databases.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def _run(url: str, *statements: str) -> object:
+    engine = create_async_engine(
+        make_url(url).set(drivername=ASYNC_DRIVERS[Database(make_url(url).drivername)])
+    )
+    async with engine.begin() as connection:
+        results = [await connection.execute(text(statement)) for statement in statements]
+        found = results[-1].scalar() if results[-1].returns_rows else None
+    await engine.dispose()
+    return found
 
 
 def test_a_file_system_has_a_type() -> None:

@@ -126,7 +126,7 @@ async def test_of_those_that_are_parked_some_are_woken(reaper: Reaper, tmp_path:
 async def test_several_processes_share_the_workflows(
     contender: Contender, reaper: Reaper, tmp_path: Path
 ) -> None:
-    load = Load("2 processes, 3 finished", ("1", "2", "2", "3"))
+    load = Load("2 processes, 3 finished", ("1", "2", "2"), finished=3)
     workload = replace(STEPS, sizes={load: {contender: 5}})
     report = await bench(
         Plan(workload, [Database.SQLITE], [contender], runs=1), reaper, tmp_path, Quiet(0.1), install=False

@@ -43,6 +43,16 @@ def test_every_row_of_the_instance_is_copied_under_the_id_of_each_copy(
     assert workers == [("one",)]
 
 
+def test_a_file_that_nobody_else_has_open_gets_its_journal_back(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()
+    assert len(multiply(f"sqlite:///{path}", 5, alone=True)) == 5
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT count(*) FROM instances").fetchone() == (6,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
 def test_which_of_several_instances_is_meant_has_to_be_said(path: Path) -> None:
     [other] = multiply(f"sqlite:///{path}", 1)
     with pytest.raises(SystemExit, match="2 instances"):

@@ -23,8 +23,8 @@ SHRINK_VARIABLE: Final = "EDDA_ORACLE_SHRINK"
 """If it is set, the sequence of a failure is made as short as possible, which takes minutes."""
 
 IN_MEMORY: Final = "sqlite:///:memory:"
-ON_SQLITE, ON_SERVERS = 480, 8
-ENOUGH: Final = 60
+ON_SQLITE, ON_SERVERS = 530, 8
+ENOUGH: Final = 100
 """So often at least each kind of operation takes effect on SQLite; the rarest does 97 times.
 
 Another version of hypothesis draws other sequences, hence the difference.

@@ -60,6 +60,18 @@ class PostgreSQLServer(DatabaseServer):
         await self._execute(f"CREATE DATABASE {database} TEMPLATE template0")
         return database
 
+    async def copy_database(self, source: str) -> str:
+        """Make a copy of a database to which nobody is connected, and return its name."""
+        database = new_database_name()
+        # Since version 15 a copy goes through the write-ahead log, row by row, unless told otherwise.
+        connection = await self._connect()
+        try:
+            how = "STRATEGY FILE_COPY" if connection.get_server_version() >= (15,) else ""
+            await connection.execute(f"CREATE DATABASE {database} TEMPLATE {source} {how}")
+        finally:
+            await connection.close()
+        return database
+
     async def drop_database(self, database: str) -> None:
         await self._execute(f"DROP DATABASE {database} WITH (FORCE)")
 
