@@ -4,7 +4,8 @@ Knows no contender's tables: the id is what stands in a column that each of them
 with that id in one of its texts belongs to the instance. The ids of the copies are as random as
 those of real instances, so that the trees of the indexes are as well. SQLite and PostgreSQL.
 
-As a program it copies the only instance of a database that nobody else has open: DB_URL COPIES.
+As a program it copies the only instance of a database that nobody else has open, or the one that is named,
+beside others: DB_URL COPIES [ORIGINAL]. Its memory, which is much, is then not that of who is measured.
 """
 
 from __future__ import annotations
@@ -106,6 +107,12 @@ def _multiply(connection: Connection, copies: int, original: str | None, chunk: 
         connection.execute(text("COMMIT"))
     for statement in SETTLE[connection.dialect.name]:
         connection.execute(text(statement))
+    return names_of(original, copies)
+
+
+def names_of(original: str, copies: int) -> list[str]:
+    """The ids of so many copies of an instance."""
+    core = core_of(original)
     return [original.replace(core, _md5(f"{number}{core}")) for number in range(copies)]
 
 
@@ -168,4 +175,5 @@ def _md5(value: str) -> str:
 
 
 if __name__ == "__main__":
-    multiply(sys.argv[1], int(sys.argv[2]), alone=True)
+    db_url, count, *named = sys.argv[1:]
+    multiply(db_url, int(count), *named, alone=not named)

@@ -13,13 +13,15 @@ import asyncio
 import json
 import logging
 import random
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 from arrivals import ARRIVALS
 from closed_loop import percentile
-from multiply import multiply
+from multiply import names_of
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
@@ -45,8 +47,10 @@ async def park(db_url: str, count: int) -> list[str]:
             return await wait.start()
 
     started = await asyncio.gather(*(start() for _ in range(min(count, 2 * EddaApp.resident_limit))))
-    copies: list[str] = await asyncio.to_thread(multiply, db_url, count - len(started), started[0])
-    return started + copies
+    command = [sys.executable, str(Path(__file__).with_name("multiply.py")), db_url]
+    copies = count - len(started)
+    await asyncio.to_thread(subprocess.run, [*command, str(copies), started[0]], check=True)
+    return [*started, *names_of(started[0], copies)]
 
 
 async def idle_queries(seconds: float) -> float:

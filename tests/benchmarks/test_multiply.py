@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from multiply import core_of, multiply
+from multiply import core_of, multiply, names_of
 
 ID = "order-0123456789abcdef0123456789abcdef"
 SCHEMA = """
@@ -38,6 +38,7 @@ def test_every_row_of_the_instance_is_copied_under_the_id_of_each_copy(
         steps = connection.execute("SELECT instance_id, name FROM steps ORDER BY id").fetchall()
         workers = connection.execute("SELECT * FROM workers").fetchall()
     assert len(set(names)) == 5
+    assert names == names_of(ID, 5)
     assert sorted(found) == sorted((name, f'{{"self": "{name}"}}', 3) for name in names)
     assert sorted(steps) == sorted((name, step) for name in [ID, *names] for step in ("pay", "ship"))
     assert workers == [("one",)]
