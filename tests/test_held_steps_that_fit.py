@@ -280,3 +280,21 @@ async def test_a_branch_of_a_race_does_not_wait_for_what_another_one_has_recorde
 
     await is_replayed(app, body)
     assert calls == ["late"]
+
+
+async def test_a_step_that_somebody_unseen_has_cancelled_is_performed_again(app: EddaApp) -> None:
+    """Nobody can say that it will be cancelled once more; its rows say that it was."""
+
+    async def body(ctx: WorkflowContext) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        threading.Timer(1, loop.call_soon_threadsafe, [task.cancel]).start()
+        try:
+            await gated(ctx, "slow")
+        except asyncio.CancelledError:
+            task.uncancel()
+        await note(ctx, "late")
+        await timer(ctx)
+
+    await is_replayed(app, body)
+    assert calls == ["slow", "late", "slow", "slow"]
