@@ -178,8 +178,6 @@ class _Race:
             branch = Branch(self._run, f"{self._call.step_id}/{entry.label}/", lost=lost)
             self._branches.append(branch)
             self._run.journal.branches.add(branch.prefix)
-            if lost:
-                self._run.journal.excuse(branch.prefix)
             with branch.current():
                 task = asyncio.create_task(_await(entry.awaitable))
         task.add_done_callback(ended)

@@ -335,6 +335,20 @@ async def sleeping(ctx: WorkflowContext) -> None:
     await sleep(ctx, 3600)
 
 
+async def test_it_is_an_error_once_there_is_nothing_left_to_wait_for(app: EddaApp) -> None:
+    waiting = Waiting()
+
+    async def without_steps(ctx: WorkflowContext) -> None:
+        await waiting.event.wait()
+
+    body, changed = body_of(gathered, old, without_steps), body_of(gathered, renamed, without_steps)
+    _, _, resuming = await held_back(app, body, changed, waiting)
+    waiting.event.set()
+    with pytest.raises(NonDeterminismError, match="'reserve:1' is recorded"):
+        await resuming
+    assert calls == ["reserve"]
+
+
 async def test_a_worker_that_stops_hands_it_back(apps: Apps) -> None:
     waiting = Waiting()
     body = body_of(gathered, waiting)

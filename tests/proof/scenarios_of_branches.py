@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from contextvars import ContextVar
 from typing import Any
 
-from edda import WorkflowContext, activity, gather, race, sleep, workflow
+from edda import WorkflowContext, activity, gather, race, workflow
 from edda.app import EddaApp
 from edda.testing.mortal_worker import note
 from tests.support.eventually import pause
@@ -26,6 +27,15 @@ async def tell(ctx: WorkflowContext, what: str) -> str:
 @activity
 async def without_end(ctx: WorkflowContext) -> None:
     await asyncio.Event().wait()
+
+
+body_is_over: ContextVar[asyncio.Event] = ContextVar("body_is_over")
+
+
+@activity
+async def until_the_end(ctx: WorkflowContext) -> None:
+    """Also if the body ends because its lease is lost: an activity in flight is waited for."""
+    await body_is_over.get().wait()
 
 
 async def say(ctx: WorkflowContext, what: str) -> str:
@@ -81,11 +91,24 @@ async def one_after_the_other(ctx: WorkflowContext) -> None:
 
 @workflow
 async def crash_held(ctx: WorkflowContext) -> Any:
-    shapes = (timed_out, waited_for, signalled, begun_by_a_timer, one_after_the_other)
-    await gather(*(shape(ctx) for shape in shapes), sleep(ctx, MOMENT, timer_id="beside"), limit=5)
+    """All the time a step is under way that no replay finds recorded; the others follow one another."""
+    over = asyncio.Event()
+    body_is_over.set(over)
+    beside = asyncio.create_task(until_the_end(ctx, activity_id="beside"))
+    try:
+        return await follow_one_another(ctx)
+    finally:
+        beside.cancel()
+        over.set()
+
+
+async def follow_one_another(ctx: WorkflowContext) -> str | None:
+    for shape in (timed_out, waited_for, signalled, begun_by_a_timer, one_after_the_other):
+        await gather(pause(0), shape(ctx), limit=2)
     task = asyncio.create_task(say(ctx, "awaited later"))
-    first = await race(ctx, soon=one_after_another_moment(ctx), late=sleep(ctx, 3600, timer_id="late"))
+    await pause(MOMENT)
     await task
+    first = await race(ctx, soon=one_after_another_moment(ctx), late=without_end(ctx, activity_id="late"))
     return first.name
 
 
