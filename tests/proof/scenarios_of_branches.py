@@ -17,6 +17,8 @@ from tests.support.playing import begin, ended, scenario
 
 MOMENT = 0.005
 
+# -- steps that a replay holds back, and that fit: T26 ---------------------------------------------
+
 
 @activity
 async def tell(ctx: WorkflowContext, what: str) -> str:

@@ -39,7 +39,7 @@ def test_every_trap_has_tests_that_are_there() -> None:
 
 
 def test_scenarios_name_the_traps_that_name_them() -> None:
-    text = (HERE / "scenarios.py").read_text()
+    text = "\n".join(path.read_text() for path in sorted(HERE.glob("scenarios*.py")))
     headings = re.findall(r"^# -- .*?: (T[\dT, ]+) -+$(.+?)(?=^# -- |\Z)", text, re.MULTILINE | re.DOTALL)
     named = {
         name: set(traps.split(", "))
