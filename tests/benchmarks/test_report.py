@@ -58,9 +58,9 @@ def test_a_load_that_is_measured_no_more_is_left_out(tmp_path: Path) -> None:
     ("quiet", "accept_busy", "name"),
     [
         (Quiet(0.1), False, "steps.json"),
-        (Quiet(2.4), False, "latest.steps.json"),
+        (Quiet(240.0), False, "latest.steps.json"),
         (Quiet(0.1, 40.0), False, "latest.steps.json"),
-        (Quiet(2.4), True, "steps.json"),
+        (Quiet(240.0), True, "steps.json"),
     ],
 )
 def test_a_complete_run_is_kept_if_the_machine_is_quiet_or_that_does_not_matter(
