@@ -24,7 +24,7 @@ SHRINK_VARIABLE: Final = "EDDA_ORACLE_SHRINK"
 
 IN_MEMORY: Final = "sqlite:///:memory:"
 ON_SQLITE, ON_SERVERS = 530, 8
-ENOUGH: Final = 100
+ENOUGH: Final = 60
 """So often at least each kind of operation takes effect on SQLite; the rarest does 97 times.
 
 Another version of hypothesis draws other sequences, hence the difference.
