@@ -16,7 +16,7 @@ from edda.exceptions import StorageError, StorageUnavailableError
 from edda.workflow import set_replay_engine
 from tests.support.apps import Apps, engine_of, instance, reached, result_of
 from tests.support.asgi import request
-from tests.support.eventually import eventually
+from tests.support.eventually import until
 from tests.support.noting import calls, note
 
 LONG = 3 * 3600  # a lease that is not handed back outlasts the test
@@ -84,7 +84,7 @@ async def test_a_caller_that_is_cancelled_does_not_take_the_initialisation_along
     app = apps.make()
     caller = asyncio.create_task(app.initialize())
     other = asyncio.create_task(app.initialize())
-    await eventually(lambda: _check(app._starting is not None))
+    await until(lambda: app._starting is not None)
     caller.cancel()
     await other
     assert app.replay_engine is not None
@@ -123,7 +123,7 @@ async def test_an_orderly_stop_leaves_no_warning(apps: Apps, caplog: pytest.LogC
 async def test_an_initialisation_during_the_shutdown_follows_it(apps: Apps) -> None:
     app = await apps.start()
     stopping = asyncio.create_task(app.shutdown())
-    await eventually(lambda: _check(app.replay_engine is None))
+    await until(lambda: app.replay_engine is None)
 
     await app.initialize()
 
@@ -135,7 +135,7 @@ async def test_a_shutdown_during_the_initialisation_follows_it(apps: Apps) -> No
     app = apps.make()
     before = asyncio.all_tasks()
     starting = asyncio.create_task(app.initialize())
-    await eventually(lambda: _check(app._starting is not None))
+    await until(lambda: app._starting is not None)
 
     await app.shutdown()
     await starting
@@ -147,7 +147,7 @@ async def test_a_shutdown_during_the_initialisation_follows_it(apps: Apps) -> No
 async def test_a_second_caller_of_shutdown_returns_when_the_app_has_stopped(apps: Apps) -> None:
     app = await apps.start()
     first = asyncio.create_task(app.shutdown())
-    await eventually(lambda: _check(app.replay_engine is None))
+    await until(lambda: app.replay_engine is None)
 
     await app.shutdown()
 
@@ -216,7 +216,7 @@ async def test_shutdown_stops_an_activity_of_which_nothing_is_recorded(apps: App
         return await stuck(ctx)
 
     running = asyncio.create_task(flow.start())
-    await eventually(lambda: _check(bool(calls)))
+    await until(lambda: bool(calls))
     await app.shutdown()
     with pytest.raises(RuntimeError, match=r"^EddaApp is shutting down$") as caught:
         await running
@@ -246,9 +246,9 @@ async def test_shutdown_lets_a_step_end_and_hands_the_lease_back_at_once(apps: A
 
     with first.activate():
         running = asyncio.create_task(flow.start())
-    await eventually(lambda: _check(calls == ["slow"]))
+    await until(lambda: calls == ["slow"])
     stopping = asyncio.create_task(first.shutdown())
-    await eventually(lambda: _check(first.replay_engine is None))
+    await until(lambda: first.replay_engine is None)
     release.set()
     await stopping
     with pytest.raises(RuntimeError, match="EddaApp is shutting down") as caught:
@@ -332,7 +332,3 @@ async def test_a_request_initialises_an_app_that_no_lifespan_did(apps: Apps) -> 
     response = await request(app, "POST", "/", headers=headers)
     assert response.status == 202
     assert app.replay_engine is not None
-
-
-def _check(condition: bool) -> None:
-    assert condition

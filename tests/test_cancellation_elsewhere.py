@@ -12,7 +12,7 @@ from edda import WorkflowContext, activity, register_compensation, sleep, workfl
 from edda.app import EddaApp
 from edda.exceptions import LockLostError
 from tests.support.apps import Apps, engine_of, instance, reached, steps_of, stop_claiming
-from tests.support.eventually import eventually, pause
+from tests.support.eventually import eventually, pause, until
 from tests.support.rows import steal
 from tests.support.sagas import compensated
 from tests.support.statements import counted
@@ -200,10 +200,6 @@ def check_draining(app: EddaApp) -> None:
     assert app.replay_engine is None
 
 
-def _check(condition: bool) -> None:
-    assert condition
-
-
 async def test_completion_and_cancellation_exclude_each_other(app: EddaApp) -> None:
     @workflow
     async def quick(ctx: WorkflowContext) -> str:
@@ -213,7 +209,7 @@ async def test_completion_and_cancellation_exclude_each_other(app: EddaApp) -> N
     async def one_race(number: int) -> bool:
         instance_id = f"quick-{number}"
         start = asyncio.create_task(engine_of(app).start(quick, {}, None, instance_id=instance_id))
-        await eventually(lambda: _check(instance_id in engine_of(app)._running or start.done()))
+        await until(lambda: instance_id in engine_of(app)._running or start.done())
         await pause(random.uniform(0, 0.03))
         cancelled = await cancel(app, instance_id)
         await start

@@ -21,7 +21,7 @@ from tests.support.apps import (
     steps_of,
     stop_claiming,
 )
-from tests.support.eventually import PATIENCE, eventually
+from tests.support.eventually import PATIENCE, until
 from tests.support.noting import calls, note
 from tests.support.statements import counted
 
@@ -95,7 +95,7 @@ async def test_a_body_that_is_evicted_can_neither_swallow_it_nor_run_a_step(app:
     instance_id = await flow.start()
     always_replay(app)
 
-    await eventually(lambda: _check(entered == ["finally"]))
+    await until(lambda: entered == ["finally"])
     assert calls == []
     assert await steps_of(app, instance_id) == []
     assert (await instance(app, instance_id))["status"] == "waiting_for_timer"
@@ -148,7 +148,7 @@ async def test_the_first_of_several_waits_resumes_the_instance(app: EddaApp) -> 
             group.create_task(after(0.05, "early"))
 
     instance_id = await flow.start()
-    await eventually(lambda: _check(calls == ["early"]))
+    await until(lambda: calls == ["early"])
     await reached(app, instance_id, "waiting_for_timer")
 
     assert [step for step, _ in await steps_of(app, instance_id)] == ["sleep:2", "note:1"]
@@ -204,7 +204,7 @@ async def test_a_parked_body_that_moves_on_by_itself_takes_the_lease_again(app: 
     instance_id = await flow.start()
     assert (await instance(app, instance_id))["status"] == "waiting_for_timer"
     outside.set()
-    await eventually(lambda: _check(calls == ["moved on"]))
+    await until(lambda: calls == ["moved on"])
     go_on_claiming(app)
 
     assert await result_of(app, instance_id) == "moved on"
@@ -237,7 +237,7 @@ async def test_a_parked_body_that_another_worker_has_overtaken_runs_no_step(apps
         await flow.resume(instance_id)
     outside.set()
 
-    await eventually(lambda: _check(engine_of(first).resident == 0))
+    await until(lambda: engine_of(first).resident == 0)
     assert calls == []
     assert await steps_of(first, instance_id) == []
     assert (await instance(first, instance_id))["status"] == "waiting_for_timer"
@@ -281,10 +281,6 @@ async def test_steps_left_over_when_the_body_returns_set_the_instance_aside(app:
     assert row is not None
     assert (row.output_data, row.locked_by, row.attempts) == (None, None, 1)
     assert str(row.last_error).startswith("NonDeterminismError: Workflow 'flow' at ")
-
-
-def _check(condition: bool) -> None:
-    assert condition
 
 
 class Odd(BaseException):

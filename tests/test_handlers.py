@@ -15,7 +15,7 @@ from edda import RetryPolicy, TerminalError, WorkflowContext, workflow
 from edda.app import EddaApp
 from edda.cloudevent import Event
 from tests.support.apps import Apps, instance, reached
-from tests.support.eventually import eventually
+from tests.support.eventually import until
 from tests.support.noting import calls, note
 
 
@@ -134,7 +134,7 @@ async def test_without_wait_the_handlers_run_in_the_background(app: EddaApp) -> 
     await app.handle_cloudevent(ordered())
     assert calls == []
     go_on.set()
-    await eventually(lambda: _check(calls == ["slow"]))
+    await until(lambda: calls == ["slow"])
 
 
 async def test_a_repeated_event_is_handled_once(app: EddaApp) -> None:
@@ -212,13 +212,13 @@ async def test_a_handler_is_run_by_the_next_worker_after_a_shutdown(apps: Apps) 
             await stuck.wait()
 
     await first.handle_cloudevent(ordered())
-    await eventually(lambda: _check(calls == ["1"]))
+    await until(lambda: calls == ["1"])
     await first.shutdown()
     second = apps.make()
     second.on_event("order.placed")(handle)
     await second.initialize()
 
-    await eventually(lambda: _check(calls == ["1", "1"]))
+    await until(lambda: calls == ["1", "1"])
 
 
 async def test_a_handler_precedes_the_workflow_of_the_same_name(apps: Apps) -> None:
@@ -279,7 +279,3 @@ async def test_an_event_whose_handler_gave_up_is_listed_and_handled_after_all(ap
 
 def _note_service(name: str, event: Event) -> None:
     calls.append(name)
-
-
-def _check(condition: bool) -> None:
-    assert condition

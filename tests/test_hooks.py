@@ -22,7 +22,7 @@ from edda import (
 from edda.cloudevent import Event
 from edda.hooks import HookDispatcher
 from tests.support.apps import Apps, always_replay, engine_of, reached, steps_of
-from tests.support.eventually import eventually
+from tests.support.eventually import until
 
 EVERY_HOOK = [name for name in vars(WorkflowHooks) if name.startswith("on_")]
 
@@ -128,7 +128,7 @@ async def test_a_workflow_is_seen_from_start_to_end(apps: Apps) -> None:
     await apps.start(hooks=hooks)
 
     await watched.start(needed=2)
-    await eventually(lambda: _check(len(hooks.seen) == 5))
+    await until(lambda: len(hooks.seen) == 5)
 
     assert [entry[:-2] if entry[0] == "activity_retry" else entry for entry in hooks.seen] == [
         ("workflow_start", "watched", {"needed": 2}),
@@ -147,7 +147,7 @@ async def test_a_replay_is_seen_as_one_and_not_as_a_start(apps: Apps) -> None:
     always_replay(app)
 
     await watched.start()
-    await eventually(lambda: _check(len(hooks.seen) == 6))
+    await until(lambda: len(hooks.seen) == 6)
 
     assert hooks.seen == [
         ("workflow_start", "watched", {}),
@@ -184,7 +184,7 @@ async def test_a_completion_is_told_when_it_is_visible_to_others(apps: Apps) -> 
 
     app = await apps.start(hooks=Looking())
     await watched.start()
-    await eventually(lambda: _check(len(rows) == 2))
+    await until(lambda: len(rows) == 2)
 
     assert [row["activity_id"] for row in rows[0]] == ["flaky:1"]
     assert rows[1]["status"] == "completed"
@@ -229,11 +229,7 @@ async def test_each_of_the_hooks_may_raise(apps: Apps) -> None:
         else:
             await app.handle_cloudevent(Event({"type": "go", "source": "/tests", "id": ended}))
         assert (await reached(app, instance_id, ended))["status"] == ended
-    await eventually(lambda: _check(set(hooks.called) == set(EVERY_HOOK)))  # told after the commit
-
-
-def _check(condition: bool) -> None:
-    assert condition
+    await until(lambda: set(hooks.called) == set(EVERY_HOOK))  # told after the commit
 
 
 @pytest.mark.parametrize("hook", ["on_activity_start", "on_activity_complete"])
@@ -268,5 +264,5 @@ async def test_what_a_hook_starts_is_no_step_of_the_run(apps: Apps, hook: str) -
     instance_id = await order.start()
     await reached(app, instance_id)
     assert [step for step, _ in await steps_of(app, instance_id)] == ["pay:1", "sleep:1"]
-    await eventually(lambda: _check(len(audits) == 1))
+    await until(lambda: len(audits) == 1)
     assert [step for step, _ in await steps_of(app, audits[0])] == ["noted:1"]

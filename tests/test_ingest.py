@@ -16,7 +16,7 @@ from edda.ingest import arguments_of
 from edda.workflow import Workflow
 from tests.support.apps import Apps
 from tests.support.asgi import request
-from tests.support.eventually import eventually, pause
+from tests.support.eventually import eventually, pause, until
 from tests.support.statements import counted
 
 started: list[dict[str, Any]] = []
@@ -146,7 +146,7 @@ async def test_wait_raises_no_error_of_the_workflow(app: EddaApp) -> None:
 async def test_without_wait_the_workflow_runs_in_the_background(app: EddaApp) -> None:
     placing()
     await app.handle_cloudevent(event({"item": "book"}))
-    await eventually(lambda: _check(len(started) == 1))
+    await until(lambda: len(started) == 1)
 
 
 async def test_above_the_limit_events_are_stored_and_started_when_there_is_room(apps: Apps) -> None:
@@ -162,10 +162,10 @@ async def test_above_the_limit_events_are_stored_and_started_when_there_is_room(
 
     for number in range(4):
         await app.handle_cloudevent(event({"number": number}, str(number)))
-    await eventually(lambda: _check(bool(started)))
+    await until(lambda: bool(started))
     assert len(started) <= 2
     go_on.set()
-    await eventually(lambda: _check(sorted(each["number"] for each in started) == [0, 1, 2, 3]))
+    await until(lambda: sorted(each["number"] for each in started) == [0, 1, 2, 3])
 
 
 async def test_trace_context_joins_the_input_of_an_object(app: EddaApp) -> None:
@@ -189,10 +189,6 @@ def test_a_payload_that_is_no_object_becomes_the_one_parameter() -> None:
     assert arguments_of(single, event()) == {}
     assert arguments_of(two, event([1, 2])) == {}
     assert arguments_of(two, event({"one": 1})) == {"one": 1}
-
-
-def _check(condition: bool) -> None:
-    assert condition
 
 
 async def test_a_caller_that_goes_away_does_not_keep_what_is_stored_from_running(app: EddaApp) -> None:

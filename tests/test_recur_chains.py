@@ -13,7 +13,7 @@ from edda.app import EddaApp
 from edda.exceptions import LockLostError, ShuttingDownError
 from tests.support.apps import Apps, always_replay, engine_of, look_for_work, result_of
 from tests.support.chains import chain_of, statuses
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, until
 from tests.support.noting import calls, note
 from tests.support.rows import steal
 
@@ -109,7 +109,7 @@ async def test_a_shutdown_hands_back_the_live_instance_and_another_worker_goes_o
 
     with first.activate():
         running = asyncio.create_task(endless.start())
-    await eventually(lambda: _check(len(calls) > 20))
+    await until(lambda: len(calls) > 20)
     await first.shutdown()
     with pytest.raises(ShuttingDownError) as caught:
         await running
@@ -144,7 +144,3 @@ async def test_a_long_chain_takes_no_memory_that_grows(app: EddaApp) -> None:
     assert len(calls) == 4
     assert len(engine_of(app).leases) == engine_of(app).running == 0
     assert calls[3] - calls[1] < 200_000, "an instance that is kept takes some kilobytes"
-
-
-def _check(condition: bool) -> None:
-    assert condition

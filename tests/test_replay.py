@@ -11,7 +11,7 @@ from edda.app import EddaApp
 from edda.exceptions import LockNotAcquiredError, NonDeterminismError
 from edda.workflow import _registry
 from tests.support.apps import Apps, always_replay, engine_of, instance, result_of, steps_of
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, until
 from tests.support.noting import calls, note
 from tests.support.statements import counted
 
@@ -91,7 +91,7 @@ async def test_resume_while_another_worker_runs_it_is_refused(apps: Apps) -> Non
 
     with first.activate():
         running = asyncio.create_task(flow.start())
-    await eventually(lambda: _check(bool(calls)))
+    await until(lambda: bool(calls))
     with second.activate(), pytest.raises(LockNotAcquiredError) as caught:
         await flow.resume(calls[0])
     go_on.set()
@@ -254,7 +254,3 @@ async def test_workflows_that_a_worker_does_not_know_are_left_alone(apps: Apps) 
         row = await second.storage.load_instance(instance_id)
         assert row is not None
         assert (row.status, row.attempts, row.locked_by) == ("waiting_for_timer", 0, None)
-
-
-def _check(condition: bool) -> None:
-    assert condition

@@ -12,7 +12,7 @@ from edda.app import EddaApp
 from edda.exceptions import ShuttingDownError, StorageError
 from edda.storage.writes import InstanceClaimed
 from tests.support.apps import Apps, engine_of, go_on_claiming, instance, result_of, stop_claiming
-from tests.support.eventually import eventually
+from tests.support.eventually import until
 from tests.support.noting import calls, note
 
 
@@ -141,7 +141,7 @@ async def test_an_activity_that_starts_a_workflow_during_the_shutdown_has_not_fa
     run = asyncio.create_task(flow.start())
     await begun.wait()
     stop = asyncio.create_task(app.shutdown())
-    await eventually(lambda: _check(engine._draining))
+    await until(lambda: engine._draining)
     stopping.set()
     await stop
     with pytest.raises(ShuttingDownError) as stopped:
@@ -150,7 +150,3 @@ async def test_an_activity_that_starts_a_workflow_during_the_shutdown_has_not_fa
     await app.initialize()
 
     assert await result_of(app, stopped.value.instance_id) == "done"
-
-
-def _check(condition: bool) -> None:
-    assert condition

@@ -18,7 +18,7 @@ from edda.storage.models import workflow_instances
 from edda.storage.records import HistoryRecord
 from edda.types import EventType, Status
 from tests.support.apps import Apps, engine_of, instance, reached, stop_claiming
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, until
 from tests.support.rows import steal, storage_of
 from tests.support.sagas import Recorder, failed_id, outcomes
 
@@ -64,10 +64,6 @@ async def interrupted(app: EddaApp, where: str) -> tuple[str, asyncio.Task[str]]
     return instance_id, start
 
 
-def _check(condition: bool) -> None:
-    assert condition
-
-
 async def test_while_it_is_undone_the_end_is_fixed_and_shown(app: EddaApp) -> None:
     instance_id, start = await interrupted(app, "hotel")
     row = await instance(app, instance_id)
@@ -109,7 +105,7 @@ async def test_a_shutdown_hands_the_rest_to_the_next_worker(apps: Apps) -> None:
     instance_id, start = await interrupted(app, "hotel")
     engine = engine_of(app)
     stopping = asyncio.create_task(app.shutdown())
-    await eventually(lambda: _check(engine._draining))
+    await until(lambda: engine._draining)
     held["hotel"].set()
     await stopping
     with pytest.raises(RuntimeError, match="shutting down"):

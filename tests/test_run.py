@@ -16,7 +16,7 @@ from edda.run import Run, Services
 from edda.storage.records import HistoryRecord, Lease, WaitRecord
 from edda.storage.writes import AlreadyRecorded, NewWait, StepRecorded, Verdict
 from edda.types import EventType, WaitKind
-from tests.support.eventually import PATIENCE, eventually
+from tests.support.eventually import PATIENCE, until
 
 DONE = EventType.ACTIVITY_COMPLETED
 
@@ -82,7 +82,7 @@ async def test_a_step_that_cannot_be_written_stops_the_run_with_a_signal(answer:
 async def test_a_run_that_was_stopped_refuses_every_operation_and_ends_its_waits() -> None:
     one = run()
     waiting = asyncio.create_task(_wait(one))
-    await eventually(lambda: _check(bool(one.waits.pending)))
+    await until(lambda: bool(one.waits.pending))
     one.stop(LockLostError("i"))
     one.stop(StorageError("a later reason changes nothing"))
     with pytest.raises(WorkflowSignal, match="Lock lost"):
@@ -105,7 +105,7 @@ async def test_a_run_whose_body_has_ended_begins_nothing_but_was_not_stopped() -
 async def test_a_wait_is_not_in_flight_until_it_is_due() -> None:
     one = run()
     waiting = asyncio.create_task(_wait(one))
-    await eventually(lambda: _check(one.only_waits))
+    await until(lambda: one.only_waits)
     assert one.waits.only_for_timers
     assert one.waits.unregistered() == (timer(),)
     one.waits.note_registered([_open(remaining=0.0)])
@@ -120,7 +120,7 @@ async def test_a_wait_that_an_earlier_run_left_open_keeps_its_due_time() -> None
     one = run(waits=[_open(remaining=500.0)])
     latest = clock.monotonic() + 500
     waiting = asyncio.create_task(_wait(one))
-    await eventually(lambda: _check(bool(one.waits.pending)))
+    await until(lambda: bool(one.waits.pending))
     due = one.waits.next_due()
     assert due is not None
     assert earliest <= due <= latest
@@ -147,15 +147,11 @@ def _open(remaining: float) -> WaitRecord:
     return WaitRecord("sleep:1", WaitKind.TIMER, remaining, None, None)
 
 
-def _check(condition: bool) -> None:
-    assert condition
-
-
 async def test_a_pause_ends_in_its_own_time_whatever_row_there_is_for_its_step() -> None:
     one = run()
     async with asyncio.timeout(PATIENCE), InFlight(one):
         pause = asyncio.create_task(one.pause(NewWait("a:1", WaitKind.RETRY, seconds=0.01)))
-        await eventually(lambda: _check("a:1" in one.waits.pending))
+        await until(lambda: "a:1" in one.waits.pending)
         one.waits.note_registered([WaitRecord("a:1", WaitKind.RETRY, None, None, None)])
         due = one.waits.next_due()
         pause.cancel()

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from edda import WorkflowContext, activity, sleep, workflow
 from edda.app import EddaApp
 from tests.support.apps import always_replay, engine_of, instance, reached, result_of
-from tests.support.eventually import eventually
+from tests.support.eventually import until
 from tests.support.statements import counted
 
 calls: list[Any] = []
@@ -104,7 +104,7 @@ async def test_a_caller_that_is_cancelled_leaves_the_workflow_running(app: EddaA
         return "done"
 
     caller = asyncio.create_task(flow.start())
-    await eventually(lambda: _check(len(calls) == 2))
+    await until(lambda: len(calls) == 2)
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
         await caller
@@ -112,7 +112,7 @@ async def test_a_caller_that_is_cancelled_leaves_the_workflow_running(app: EddaA
 
     assert await result_of(app, calls[0]) == "done"
     assert len(calls) == 2
-    await eventually(lambda: _check(not engine_of(app)._tasks))
+    await until(lambda: not engine_of(app)._tasks)
 
 
 async def test_a_new_instance_is_leased_to_its_starter(app: EddaApp) -> None:
@@ -124,7 +124,3 @@ async def test_a_new_instance_is_leased_to_its_starter(app: EddaApp) -> None:
 
     (row,) = calls
     assert (row["status"], row["locked_by"], row["lock_timeout_seconds"]) == ("running", app.worker_id, 120)
-
-
-def _check(condition: bool) -> None:
-    assert condition

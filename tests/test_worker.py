@@ -10,7 +10,7 @@ import pytest
 from edda import RetryPolicy, WorkflowContext, activity, workflow
 from edda.exceptions import ShuttingDownError, StorageError
 from tests.support.apps import Apps, engine_of, instance, result_of
-from tests.support.eventually import PATIENCE, eventually
+from tests.support.eventually import PATIENCE, until
 
 
 async def test_the_lease_length_follows_from_the_options(apps: Apps) -> None:
@@ -70,7 +70,7 @@ async def test_a_thread_that_does_not_end_does_not_hold_up_the_stop(apps: Apps) 
         return await stuck(ctx)
 
     running = asyncio.create_task(flow.start())
-    await eventually(lambda: _check(begun.is_set()))
+    await until(begun.is_set)
     try:
         async with asyncio.timeout(PATIENCE):
             await app.shutdown()
@@ -82,7 +82,3 @@ async def test_a_thread_that_does_not_end_does_not_hold_up_the_stop(apps: Apps) 
     assert caught.value.instance_id is not None
     assert await result_of(other, caught.value.instance_id) == "done"
     assert (await instance(other, caught.value.instance_id))["locked_by"] is None
-
-
-def _check(condition: bool) -> None:
-    assert condition

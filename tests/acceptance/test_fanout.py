@@ -16,7 +16,7 @@ from sqlalchemy import Engine, event
 from edda import WorkflowContext, publish, receive, sleep_until, subscribe, workflow
 from edda.app import EddaApp
 from tests.support.apps import Apps, always_replay, engine_of, reached, result_of
-from tests.support.eventually import eventually
+from tests.support.eventually import until
 from tests.support.statements import Statements, counted
 
 MANY = 60
@@ -72,7 +72,7 @@ async def _woken_at_once(app: EddaApp) -> tuple[Statements, int]:
     ids = await asyncio.gather(*(fanned_out_listener.start() for _ in range(MANY)))
     with counted() as statements, connections_made() as made:
         await publish(app.storage, "news", 7)
-        await eventually(lambda: _check(len(seen) == MANY and engine_of(app).running == 0), within=60)
+        await until(lambda: len(seen) == MANY and engine_of(app).running == 0)
     for instance_id in ids:
         assert await result_of(app, instance_id) == 7
     return statements, len(made)
@@ -106,14 +106,14 @@ async def test_no_more_runs_stay_in_memory_than_the_limit(apps: Apps) -> None:
     app.resident_limit = 5
     await app.initialize()
     await asyncio.gather(*(fanned_out_memory.start() for _ in range(20)))
-    await eventually(lambda: _check(_in_memory() == engine_of(app).resident == 5))
+    await until(lambda: _in_memory() == engine_of(app).resident == 5)
 
 
 async def test_timers_of_one_moment_cost_a_few_queries(app: EddaApp) -> None:
-    until = (datetime.now(UTC) + timedelta(seconds=3)).isoformat()
+    moment = (datetime.now(UTC) + timedelta(seconds=3)).isoformat()
     with counted() as statements, connections_made() as made:
-        await asyncio.gather(*(fanned_out_sleeper.start(until=until) for _ in range(MANY)))
-        await eventually(lambda: _check(len(seen) == MANY and engine_of(app).running == 0), within=60)
+        await asyncio.gather(*(fanned_out_sleeper.start(until=moment) for _ in range(MANY)))
+        await until(lambda: len(seen) == MANY and engine_of(app).running == 0)
     # The starts are among them.
     assert len(statements.containing("SELECT", "FROM workflow_waits ")) <= MANY / 4
     assert len(statements.texts) <= 4 * MANY, "\n".join(statements.texts)
@@ -129,7 +129,7 @@ async def test_a_run_that_is_over_leaves_nothing_to_the_garbage_collector(app: E
         await publish(app.storage, "news", 7)
         for instance_id in ids:
             await reached(app, instance_id)
-        await eventually(lambda: _check(all(run() is None for run in runs)))
+        await until(lambda: all(run() is None for run in runs))
     finally:
         gc.enable()
 
@@ -137,7 +137,3 @@ async def test_a_run_that_is_over_leaves_nothing_to_the_garbage_collector(app: E
 def _in_memory() -> int:
     gc.collect()  # the signal that ends a run has a traceback, which leads back to it
     return sum(run() is not None for run in runs)
-
-
-def _check(condition: bool) -> None:
-    assert condition

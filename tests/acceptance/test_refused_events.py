@@ -13,7 +13,7 @@ from edda.app import EddaApp
 from tests.support.apps import Apps, hears_others
 from tests.support.asgi import Response, lifespan, request
 from tests.support.databases import Databases
-from tests.support.eventually import eventually
+from tests.support.eventually import until
 from tests.support.proxy import proxy_to
 
 handled: list[str] = []
@@ -46,9 +46,9 @@ async def test_a_stopping_app_takes_nothing_more(apps: Apps) -> None:
     app = apps.make()
     async with lifespan(app):
         running = asyncio.create_task(holding.start())
-        await eventually(lambda: _check(handled == ["held"]))
+        await until(lambda: handled == ["held"])
         stopping = asyncio.create_task(app.shutdown())
-        await eventually(lambda: _check(app._stopping is not None))
+        await until(lambda: app._stopping is not None)
         answers = [await post(app), await post(app, "/cancel/order-1")]
         held.set()
         await stopping
@@ -87,11 +87,7 @@ async def test_while_the_database_is_away_events_are_refused_and_taken_later(
             proxy.accept()
             for number in range(1, 4):
                 assert (await post(app, event_id=str(number))).status == 202
-            await eventually(lambda: _check(sorted(handled) == ["0", "1", "2", "3"]))
+            await until(lambda: sorted(handled) == ["0", "1", "2", "3"])
     for answer in (early, *refused):
         assert (answer.status, answer.json()["retryable"]) == (503, True)
         assert answer.json()["error_type"] == "StorageUnavailableError"
-
-
-def _check(condition: bool) -> None:
-    assert condition

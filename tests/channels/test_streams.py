@@ -10,7 +10,7 @@ import pytest
 from edda import WorkflowContext, activity, gather, publish, receive, subscribe, unsubscribe, workflow
 from edda.app import EddaApp
 from tests.support.apps import Apps, always_replay, reached, result_of, stop_claiming
-from tests.support.eventually import eventually
+from tests.support.eventually import until
 from tests.support.statements import Statements, counted
 
 WAITING = "waiting_for_message"
@@ -63,7 +63,7 @@ async def test_each_message_costs_two_commits_and_the_hundredth_no_more_than_the
 
 
 async def _last_received(number: int) -> None:
-    await eventually(lambda: _check(received[-1:] == [number]))
+    await until(lambda: received[-1:] == [number])
 
 
 def _of_messages(statements: Statements) -> list[str]:
@@ -74,7 +74,7 @@ def _of_messages(statements: Statements) -> list[str]:
 async def test_a_long_history_is_replayed_with_one_query(app: EddaApp) -> None:
     instance_id = await stream_reader.start(count=301)
     await gather(*(publish(app.storage, "stream", number) for number in range(300)))
-    await eventually(lambda: _check(len(received) == 300))
+    await until(lambda: len(received) == 300)
     await reached(app, instance_id, WAITING)
     always_replay(app)
     received.clear()
@@ -137,7 +137,3 @@ async def test_who_is_no_longer_subscribed_does_not_sleep(app: EddaApp) -> None:
     instance_id = await leaver.start()
     await publish(app.storage, "stream", 1)
     assert await result_of(app, instance_id) == "ValueError"
-
-
-def _check(condition: bool) -> None:
-    assert condition

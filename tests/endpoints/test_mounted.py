@@ -14,7 +14,7 @@ from starlette.routing import Mount
 from edda import EddaApp, WorkflowContext, wait_event, workflow
 from tests.support.apps import reached
 from tests.support.asgi import ASGIApplication, request
-from tests.support.eventually import eventually
+from tests.support.eventually import until
 
 HEADERS = {"content-type": "application/cloudevents+json"}
 
@@ -67,7 +67,7 @@ async def test_events_and_cancellations_work_below_a_prefix(
     event = {"specversion": "1.0", "id": "1", "source": "/s", "type": "mounted_order"}
     assert await post("/", event) == (202, {"status": "accepted"})
     assert await post("/events", event | {"id": "2"}) == (202, {"status": "accepted"})
-    await eventually(lambda: _check(len(started) == 2))
+    await until(lambda: len(started) == 2)
     for instance_id in started:
         await reached(app, instance_id, "waiting_for_message")
         assert (await post(f"/cancel/{instance_id}"))[0] == 200
@@ -75,7 +75,3 @@ async def test_events_and_cancellations_work_below_a_prefix(
     assert await post("/cancel/") == (400, {"error": "Missing instance_id"})
     refused = await request(outer, "GET", f"{prefix}/", headers=HEADERS)
     assert (refused.status, refused.headers["allow"]) == (405, "POST")
-
-
-def _check(condition: bool) -> None:
-    assert condition

@@ -10,7 +10,7 @@ import pytest
 from edda import clock
 from edda.exceptions import StorageError
 from edda.loops.base import Loop
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, until
 
 
 class Counting(Loop):
@@ -34,7 +34,7 @@ class Counting(Loop):
 async def test_the_first_round_is_at_once_and_the_next_when_the_round_says() -> None:
     loop = Counting(pause=0.02)
     loop.start()
-    await eventually(lambda: _check(len(loop.rounds) >= 3))
+    await until(lambda: len(loop.rounds) >= 3)
     await loop.stop()
     assert loop.rounds[2] - loop.rounds[0] >= 0.04
 
@@ -42,11 +42,11 @@ async def test_the_first_round_is_at_once_and_the_next_when_the_round_says() -> 
 async def test_a_wake_up_brings_the_next_round_forward() -> None:
     loop = Counting()
     loop.start()
-    await eventually(lambda: _check(len(loop.rounds) == 1))
+    await until(lambda: len(loop.rounds) == 1)
     loop.wake()
-    await eventually(lambda: _check(len(loop.rounds) == 2))
+    await until(lambda: len(loop.rounds) == 2)
     loop.wake_in(0.05)
-    await eventually(lambda: _check(len(loop.rounds) == 3))
+    await until(lambda: len(loop.rounds) == 3)
     await loop.stop()
     assert loop.rounds[2] - loop.rounds[1] >= 0.05
 
@@ -60,7 +60,7 @@ async def test_a_wake_up_during_a_round_is_not_lost() -> None:
 
     loop = Waking()
     loop.start()
-    await eventually(lambda: _check(len(loop.rounds) == 2))
+    await until(lambda: len(loop.rounds) == 2)
     await loop.stop()
 
 
@@ -70,7 +70,7 @@ async def test_a_round_that_fails_is_logged_and_followed_by_another(
 ) -> None:
     loop = Counting(error=error)
     loop.start()
-    await eventually(lambda: _check(len(loop.rounds) == 2))
+    await until(lambda: len(loop.rounds) == 2)
     await loop.stop()
     assert loop.rounds[1] - loop.rounds[0] >= 0.1, "not at once: what failed may go on failing"
     assert "counting" in caplog.text
@@ -80,7 +80,7 @@ async def test_a_loop_that_is_cancelled_ends() -> None:
     """As all tasks are when the event loop is being ended."""
     loop = Counting()
     loop.start()
-    await eventually(lambda: _check(len(loop.rounds) == 1))
+    await until(lambda: len(loop.rounds) == 1)
     task = loop._task
     assert task is not None
     task.cancel()
@@ -94,7 +94,7 @@ async def test_starting_and_stopping_twice_or_without_the_other_is_harmless() ->
     await loop.stop()
     loop.start()
     loop.start()
-    await eventually(lambda: _check(len(loop.rounds) == 1))
+    await until(lambda: len(loop.rounds) == 1)
     await asyncio.gather(loop.stop(), loop.stop())
     await loop.stop()
     assert len(loop.rounds) == 1
@@ -113,7 +113,7 @@ async def test_when_stop_returns_the_round_under_way_has_ended() -> None:
 
     loop = Slow()
     loop.start()
-    await eventually(lambda: _check(bool(loop.rounds)))
+    await until(lambda: bool(loop.rounds))
     asyncio.get_running_loop().call_later(0.02, go_on.set)
     await loop.stop()
     assert ended.is_set()
@@ -129,7 +129,3 @@ async def test_a_loop_runs_again_after_it_was_stopped() -> None:
 
 def _has_run(loop: Counting, rounds: int) -> None:
     assert len(loop.rounds) == rounds
-
-
-def _check(condition: bool) -> None:
-    assert condition

@@ -13,7 +13,7 @@ from edda.app import EddaApp
 from edda.loops.due import DueLoop
 from edda.places import Places
 from tests.support.apps import Apps, instance, reached, stop_claiming
-from tests.support.eventually import eventually
+from tests.support.eventually import until
 from tests.support.noting import calls, note
 from tests.support.statements import counted
 from tests.support.writes import unleased
@@ -75,7 +75,7 @@ async def test_a_long_run_delays_no_other(app: EddaApp) -> None:
         await go_on.wait()
 
     long_id = await long.start()
-    await eventually(lambda: _check(calls == ["long"]))
+    await until(lambda: calls == ["long"])
     ids = [await nap_and_note.start(seconds=0.05, text="short") for _ in range(5)]
     for instance_id in ids:
         await reached(app, instance_id)
@@ -133,7 +133,7 @@ async def test_an_idle_worker_asks_once_in_each_interval(apps: Apps, monkeypatch
     monkeypatch.setattr(loop, "round", note_and_ask)
     with counted() as statements:
         loop.start()
-        await eventually(lambda: _check(len(asked_at) >= 3))
+        await until(lambda: len(asked_at) >= 3)
         await loop.stop()
     assert all(later - earlier >= 1 for earlier, later in pairwise(asked_at))
     assert len(statements.texts) == len(asked_at)
@@ -184,8 +184,4 @@ async def _told_as_ever(app: EddaApp) -> None:
     """Wait until the app has looked for what it missed before it heard others."""
     loop = app._require_worker()._due
     rest = 2 if app.storage.hears_others else 0
-    await eventually(lambda: _check(rest < loop._next_at - clock.monotonic() < 60))
-
-
-def _check(condition: bool) -> None:
-    assert condition
+    await until(lambda: rest < loop._next_at - clock.monotonic() < 60)

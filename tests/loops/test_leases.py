@@ -11,7 +11,7 @@ from sqlalchemy import update
 from edda import WorkflowContext, clock, workflow
 from edda.storage.models import workflow_instances
 from tests.support.apps import Apps, go_on_claiming, reached, stop_claiming
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, until
 from tests.support.writes import unleased
 
 calls: list[str] = []
@@ -38,9 +38,9 @@ async def test_the_lease_of_a_run_is_extended_each_third_of_its_length(
         await go_on.wait()
 
     running = asyncio.create_task(flow.start(lock_timeout_seconds=lock_timeout))
-    await eventually(lambda: _check(bool(calls)))
+    await until(lambda: bool(calls))
     latest = clock.monotonic() + length / 3
-    await eventually(lambda: _check(loop._next_at <= latest))
+    await until(lambda: loop._next_at <= latest)
     before = await app.storage.load_instance(calls[0])
     loop.wake()
 
@@ -69,7 +69,7 @@ async def test_all_runs_of_a_worker_are_renewed_together(apps: Apps) -> None:
 
     running = [asyncio.create_task(flow.start()) for _ in range(5)]
     worker = app._require_worker()
-    await eventually(lambda: _check(len(calls) == 5))
+    await until(lambda: len(calls) == 5)
     assert len(worker.engine.leases) == 5
     assert await worker._leases.round() == app.settings.lease_seconds / 3
     go_on.set()
@@ -108,7 +108,7 @@ async def test_the_lease_of_a_run_that_is_still_being_loaded_is_renewed(
     async with storage.engine.begin() as connection:
         await connection.execute(update(workflow_instances).values(status=status))
     go_on_claiming(app)
-    await eventually(lambda: _check(len(worker.engine.leases) == 1))
+    await until(lambda: len(worker.engine.leases) == 1)
     before = await app.storage.load_instance(new.instance_id)
     assert await worker.engine.leases.renew() == 1
     after = await app.storage.load_instance(new.instance_id)
@@ -118,10 +118,6 @@ async def test_the_lease_of_a_run_that_is_still_being_loaded_is_renewed(
     assert after.due_at is not None
     assert after.due_at > before.due_at
     go_on.set()
-    await eventually(lambda: _check(len(worker.engine.leases) == 0))
+    await until(lambda: len(worker.engine.leases) == 0)
     if status == "waiting_for_timer":
         await reached(app, new.instance_id)
-
-
-def _check(condition: bool) -> None:
-    assert condition

@@ -9,7 +9,7 @@ import pytest
 
 from edda.storage.sqlalchemy_storage import SQLAlchemyStorage
 from tests.outbox.conftest import Relayers
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, until
 from tests.support.outbox import add
 from tests.support.sink import Reply, Sink
 from tests.support.statements import counted
@@ -37,10 +37,10 @@ async def test_an_outage_costs_few_statements_for_each_attempt_and_none_between(
     for number in range(100):
         await add(storage, f"e-{number}")
     await relayers.start(storage, poll_interval=0.02, batch_size=5)
-    await eventually(lambda: _check(len(sink.received) >= 10))  # by then the outage is known
+    await until(lambda: len(sink.received) >= 10)  # by then the outage is known
     with counted() as statements:
         before = len(sink.received)
-        await eventually(lambda: _check(len(sink.received) >= before + 20))
+        await until(lambda: len(sink.received) >= before + 20)
         attempts = len(sink.received) - before
     # A lease and a mark are a commit each; a look is one query.
     assert statements.commits <= 2 * attempts + 2
@@ -99,7 +99,3 @@ async def test_more_arrivals_than_are_received_at_once_are_all_sent(
         await add(storage, f"e-{number}")
     await relayers.start(storage, poll_interval=60)
     await sink.takes(20)
-
-
-def _check(condition: bool) -> None:
-    assert condition

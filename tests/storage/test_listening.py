@@ -18,7 +18,7 @@ from edda.storage.news import News
 from edda.storage.sqlalchemy_storage import SQLAlchemyStorage
 from edda.storage.writes_outbox import OutboxEventAdded
 from tests.support.databases import Databases
-from tests.support.eventually import eventually
+from tests.support.eventually import until
 from tests.support.outbox import new_event
 from tests.support.proxy import FaultProxy, proxy_to
 from tests.support.server import DatabaseServer
@@ -38,20 +38,16 @@ class Ear:
 
     async def works(self) -> None:
         """Wait until the commits of others are heard, and forget what was told until then."""
-        await eventually(lambda: _check(self.storage.hears_others))
+        await until(lambda: self.storage.hears_others)
         self._heard.clear()
 
     async def hears(self, news: News) -> None:
-        await eventually(lambda: _check(news in self._heard))
+        await until(lambda: news in self._heard)
         self._heard.clear()
 
     @property
     def heard(self) -> list[News]:
         return self._heard
-
-
-def _check(condition: bool) -> None:
-    assert condition
 
 
 @asynccontextmanager
@@ -81,7 +77,7 @@ async def test_others_hear_what_a_commit_made_known_and_the_sender_once(empty_da
         # What comes back later than to others would have come by now.
         await others[0].storage.submit(unleased())
         await others[1].hears(DUE)
-        await eventually(lambda: _check(len(one.heard) == 3))
+        await until(lambda: len(one.heard) == 3)
         assert one.heard == [DUE] * 3
 
 
@@ -205,7 +201,7 @@ async def test_a_line_that_fell_silent_is_given_up(
     await ear.works()
     proxy.black_hole()
     await ear.hears(EVERYTHING)
-    await eventually(lambda: _check(not ear.storage.hears_others))
+    await until(lambda: not ear.storage.hears_others)
     monkeypatch.undo()  # a slow machine would give up the next line as well
     proxy.heal()
     proxy.cut()
@@ -261,7 +257,7 @@ async def test_where_nothing_arrives_there_is_one_warning_and_no_reliance(
     deaf = Listening(line.open, announce=announce, sender="me", tell=told.append)
     with caplog.at_level(logging.INFO):
         deaf.start()
-        await eventually(lambda: _check(line.opened > 3))
+        await until(lambda: line.opened > 3)
         assert not deaf.works
         await deaf.close()
     assert line.closed == line.opened
@@ -296,9 +292,9 @@ async def test_a_line_that_has_ended_is_not_relied_upon_whatever_it_answers() ->
 
     listening_to = Listening(line.open, announce=announce, sender="me", tell=told.append)
     listening_to.start()
-    await eventually(lambda: _check(listening_to.works))
+    await until(lambda: listening_to.works)
     line.ended.set()
-    await eventually(lambda: _check(not listening_to.works))
+    await until(lambda: not listening_to.works)
     assert told == [EVERYTHING, EVERYTHING]
     await listening_to.close()
 

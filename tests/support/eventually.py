@@ -51,6 +51,15 @@ async def eventually(
         interval = min(interval * 1.5, LONGEST_PAUSE)
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Return once the condition holds."""
+
+    def check() -> None:
+        assert condition()
+
+    await eventually(check)
+
+
 async def pause(seconds: float) -> None:
     """Let time pass where time itself is the matter: latency, the length of a lease."""
     await asyncio.sleep(seconds)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.support.eventually import eventually, pause
+from tests.support.eventually import eventually, pause, until
 
 
 class Countdown:
@@ -59,3 +59,9 @@ async def test_a_pause_lets_the_time_pass() -> None:
     before = time.monotonic()
     await pause(0.02)
     assert time.monotonic() - before >= 0.019
+
+
+async def test_a_condition_is_asked_until_it_holds() -> None:
+    answers = [True, False, False]
+    await until(answers.pop)
+    assert answers == []

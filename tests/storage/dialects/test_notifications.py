@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from edda.exceptions import StorageError
 from edda.storage.dialects.notifications import PostgreSQLLine, send
 from edda.storage.sqlalchemy_storage import SQLAlchemyStorage
-from tests.support.eventually import PATIENCE, eventually
+from tests.support.eventually import PATIENCE, until
 
 pytestmark = pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)
 
@@ -29,7 +29,7 @@ async def test_a_line_hears_commits_in_their_order_and_nothing_else(empty_databa
         await connection.commit()
         await connection.run_sync(send, "ä☃" * 1000)
         await connection.commit()
-    await eventually(lambda: _check(len(heard) == 2))
+    await until(lambda: len(heard) == 2)
     assert heard == ["first", "ä☃" * 1000]
     await line.check()
     await line.close()
@@ -72,7 +72,3 @@ async def test_a_line_to_a_database_without_tables_leaves_no_connection(empty_da
     with pytest.raises(Exception, match="workflow_instances"):
         await PostgreSQLLine.open(engine, lambda _: None)
     await engine.dispose()
-
-
-def _check(condition: bool) -> None:
-    assert condition
